@@ -1,0 +1,369 @@
+package format
+
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// EntryKind says what a log entry records.
+type EntryKind byte
+
+// The kinds of log entries. The numbers are frozen. Forget, Condemn and Home are reserved: a reader of
+// version 1 keeps them in the chain.
+const (
+	KindGenesis    EntryKind = 1 // administrator: the first signers and recipients; entry 0
+	KindEnrol      EntryKind = 2 // administrator: a change of signers or recipients
+	KindSnapshot   EntryKind = 3 // writer
+	KindPartial    EntryKind = 4 // writer: what an unfinished run has stored
+	KindForget     EntryKind = 5 // administrator
+	KindCondemn    EntryKind = 6 // administrator
+	KindCheckpoint EntryKind = 7 // writer or administrator: the state up to here
+	KindSlots      EntryKind = 8 // administrator: a key slot added or removed
+	KindHome       EntryKind = 9 // administrator
+)
+
+// LogEntry is one entry of the commit log: the only commit point.
+type LogEntry struct {
+	Repo       RepoID
+	Seq        uint64
+	Prev       Hash // SHA-256 of the object at Seq-1; zero for entry 0
+	Kind       EntryKind
+	Signer     WriterID
+	Time       int64 // the signer's clock, milliseconds since 1970 UTC; never used for safety
+	Nonce      [16]byte
+	Checkpoint uint64 // sequence of the newest checkpoint before this entry; 0 means the genesis
+	Body       []byte // in clear, by kind
+	Sealed     []byte // to the recipients, by kind; may be empty
+}
+
+// Append encodes e without its signature.
+func (e *LogEntry) Append(b []byte) []byte {
+	b = append(b, Header(TypeEntry)...)
+	b = append(b, e.Repo[:]...)
+	b = binary.BigEndian.AppendUint64(b, e.Seq)
+	b = append(b, e.Prev[:]...)
+	b = append(b, byte(e.Kind))
+	b = append(b, e.Signer[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Time))
+	b = append(b, e.Nonce[:]...)
+	b = binary.BigEndian.AppendUint64(b, e.Checkpoint)
+	b = appendBytes(b, e.Body)
+	return appendBytes(b, e.Sealed)
+}
+
+// DecodeLogEntry decodes an entry and returns the bytes that its signature covers.
+func DecodeLogEntry(object []byte) (e *LogEntry, signed, signature []byte, err error) {
+	if err := CheckHeader(object, TypeEntry); err != nil {
+		return nil, nil, nil, err
+	}
+	if signed, signature, err = splitSignature(object); err != nil {
+		return nil, nil, nil, err
+	}
+	d := decoder{b: signed[HeaderSize:]}
+	e = &LogEntry{Repo: d.short(), Seq: d.u64(), Prev: d.hash(), Kind: EntryKind(d.u8())}
+	copy(e.Signer[:], d.take(8))
+	e.Time = int64(d.u64())
+	e.Nonce = d.short()
+	e.Checkpoint = d.u64()
+	e.Body, e.Sealed = d.bytes(), d.bytes()
+	if d.err == nil && e.Seq > 0 && e.Checkpoint >= e.Seq {
+		d.fail("a checkpoint lies ahead")
+	}
+	return e, signed, signature, d.end()
+}
+
+// Enrolment is the body of a genesis or enrol entry: who may write from here on, and who may read what
+// is written. It replaces what went before.
+type Enrolment struct {
+	Writers    [][]byte // Ed25519 public keys
+	Recipients [][]byte // HPKE public keys
+}
+
+// Append encodes x.
+func (x *Enrolment) Append(b []byte) []byte {
+	for _, list := range [][][]byte{x.Writers, x.Recipients} {
+		b = binary.AppendUvarint(b, uint64(len(list)))
+		for _, k := range list {
+			b = appendBytes(b, k)
+		}
+	}
+	return b
+}
+
+func (d *decoder) enrolment() (x Enrolment) {
+	for _, list := range []*[][]byte{&x.Writers, &x.Recipients} {
+		n := d.count(1)
+		for range n {
+			*list = append(*list, slices.Clone(d.bytes()))
+		}
+	}
+	return x
+}
+
+// DecodeEnrolment is the inverse of [Enrolment.Append].
+func DecodeEnrolment(b []byte) (*Enrolment, error) {
+	d := decoder{b: b}
+	x := d.enrolment()
+	return &x, d.end()
+}
+
+// Segment names an index segment.
+type Segment struct {
+	Hash    Hash
+	Size    uint64 // bytes of the object
+	Entries uint64
+	Writer  WriterID // whose chunks it locates: a writer deduplicates only against its own
+}
+
+func appendSegments(b []byte, ss []Segment) []byte {
+	b = binary.AppendUvarint(b, uint64(len(ss)))
+	for _, s := range ss {
+		b = append(b, s.Hash[:]...)
+		b = binary.AppendUvarint(b, s.Size)
+		b = binary.AppendUvarint(b, s.Entries)
+		b = append(b, s.Writer[:]...)
+	}
+	return b
+}
+
+func (d *decoder) segments() (ss []Segment) {
+	n := d.count(42)
+	for range n {
+		s := Segment{Hash: d.hash(), Size: d.uvarint(), Entries: d.uvarint()}
+		copy(s.Writer[:], d.take(8))
+		ss = append(ss, s)
+	}
+	return ss
+}
+
+// Commit is the body of a snapshot or partial entry: what it depends on, in clear.
+type Commit struct {
+	ID       SnapID
+	Outcome  byte // 0 complete, 1 incomplete; 0 in a partial entry
+	Refs     Hash // digest of the refs object
+	Segments []Segment
+	Sessions []SessionID // sessions that this run opened
+}
+
+// Append encodes c.
+func (c *Commit) Append(b []byte) []byte {
+	b = append(b, c.ID[:]...)
+	b = append(b, c.Outcome)
+	b = append(b, c.Refs[:]...)
+	b = appendSegments(b, c.Segments)
+	b = binary.AppendUvarint(b, uint64(len(c.Sessions)))
+	for _, s := range c.Sessions {
+		b = append(b, s[:]...)
+	}
+	return b
+}
+
+// DecodeCommit is the inverse of [Commit.Append].
+func DecodeCommit(b []byte) (*Commit, error) {
+	d := decoder{b: b}
+	c := &Commit{ID: d.short(), Outcome: d.u8(), Refs: d.hash(), Segments: d.segments()}
+	n := d.count(16)
+	for range n {
+		c.Sessions = append(c.Sessions, d.short())
+	}
+	if d.err == nil && c.Outcome > 1 {
+		d.fail("an outcome is unknown")
+	}
+	return c, d.end()
+}
+
+// SlotChange is the body of a slots entry.
+type SlotChange struct {
+	Removed bool
+	Slot    SlotInfo
+}
+
+// SlotInfo describes a key slot.
+type SlotInfo struct {
+	ID    SlotID
+	Kind  SlotKind
+	Added int64 // milliseconds since 1970 UTC
+}
+
+func appendSlot(b []byte, s SlotInfo) []byte {
+	b = append(b, s.ID[:]...)
+	b = append(b, byte(s.Kind))
+	return binary.BigEndian.AppendUint64(b, uint64(s.Added))
+}
+
+func (d *decoder) slot() SlotInfo {
+	return SlotInfo{ID: d.short(), Kind: SlotKind(d.u8()), Added: int64(d.u64())}
+}
+
+// Append encodes c.
+func (c *SlotChange) Append(b []byte) []byte {
+	removed := byte(0)
+	if c.Removed {
+		removed = 1
+	}
+	return appendSlot(append(b, removed), c.Slot)
+}
+
+// DecodeSlotChange is the inverse of [SlotChange.Append].
+func DecodeSlotChange(b []byte) (*SlotChange, error) {
+	d := decoder{b: b}
+	v := d.u8()
+	c := &SlotChange{Removed: v == 1, Slot: d.slot()}
+	if d.err == nil && v > 1 {
+		d.fail("a flag is out of range")
+	}
+	return c, d.end()
+}
+
+// SnapRef names a committed snapshot.
+type SnapRef struct {
+	ID   SnapID
+	Seq  uint64
+	Hash Hash  // of the log entry's object
+	Time int64 // of the log entry
+}
+
+// State is what a log adds up to, and the body of a checkpoint: with it and the entries after it a
+// repository opens without reading the rest of the log.
+type State struct {
+	Enrolment Enrolment
+	Slots     []SlotInfo
+	Segments  []Segment
+	Snapshots []SnapRef // in the order of the log
+}
+
+// Append encodes s.
+func (s *State) Append(b []byte) []byte {
+	b = s.Enrolment.Append(b)
+	b = binary.AppendUvarint(b, uint64(len(s.Slots)))
+	for _, x := range s.Slots {
+		b = appendSlot(b, x)
+	}
+	b = appendSegments(b, s.Segments)
+	b = binary.AppendUvarint(b, uint64(len(s.Snapshots)))
+	for _, r := range s.Snapshots {
+		b = append(b, r.ID[:]...)
+		b = binary.AppendUvarint(b, r.Seq)
+		b = append(b, r.Hash[:]...)
+		b = binary.BigEndian.AppendUint64(b, uint64(r.Time))
+	}
+	return b
+}
+
+// DecodeState is the inverse of [State.Append].
+func DecodeState(b []byte) (*State, error) {
+	d := decoder{b: b}
+	s := &State{Enrolment: d.enrolment()}
+	n := d.count(25)
+	for range n {
+		s.Slots = append(s.Slots, d.slot())
+	}
+	s.Segments = d.segments()
+	n = d.count(57)
+	for range n {
+		s.Snapshots = append(s.Snapshots, SnapRef{ID: d.short(), Seq: d.uvarint(), Hash: d.hash(), Time: int64(d.u64())})
+	}
+	return s, d.end()
+}
+
+// SealedBody is the sealed part of a snapshot entry: a fresh key wrapped to the recipients, and the
+// snapshot's description under that key.
+type SealedBody struct {
+	Wraps  []Wrap
+	Sealed []byte
+}
+
+// Append encodes s.
+func (s *SealedBody) Append(b []byte) []byte { return appendBytes(appendWraps(b, s.Wraps), s.Sealed) }
+
+// DecodeSealedBody is the inverse of [SealedBody.Append].
+func DecodeSealedBody(b []byte) (*SealedBody, error) {
+	d := decoder{b: b}
+	s := &SealedBody{Wraps: d.wraps(), Sealed: d.bytes()}
+	return s, d.end()
+}
+
+// Label is a key and value that the caller gave a snapshot.
+type Label struct{ Key, Value string }
+
+// Description is what only readers may know of a snapshot.
+type Description struct {
+	Root      Child // First is unused
+	RootLevel uint8
+	Started   int64 // milliseconds since 1970 UTC
+	Finished  int64
+	Host      string
+	Sources   []string
+	Labels    []Label // sorted by key, keys unique
+	Files     uint64
+	Folders   uint64
+	Others    uint64 // links and special files
+	Bytes     uint64 // of file content, holes included
+
+	Problems     uint64 // what the snapshot lacks
+	ProblemBytes uint64 // plaintext of the list of problems
+	ProblemList  Content
+}
+
+// Append encodes x.
+func (x *Description) Append(b []byte) []byte {
+	b = append(b, x.Root.ID[:]...)
+	for _, v := range []uint64{uint64(x.Root.Len), x.Root.Entries, x.Root.Bytes, uint64(x.RootLevel)} {
+		b = binary.AppendUvarint(b, v)
+	}
+	b = appendVarint(b, x.Started)
+	b = appendVarint(b, x.Finished)
+	b = appendString(b, x.Host)
+	b = binary.AppendUvarint(b, uint64(len(x.Sources)))
+	for _, s := range x.Sources {
+		b = appendString(b, s)
+	}
+	b = binary.AppendUvarint(b, uint64(len(x.Labels)))
+	for _, l := range x.Labels {
+		b = appendString(b, l.Key)
+		b = appendString(b, l.Value)
+	}
+	for _, v := range []uint64{x.Files, x.Folders, x.Others, x.Bytes, x.Problems, x.ProblemBytes} {
+		b = binary.AppendUvarint(b, v)
+	}
+	tree := byte(0)
+	if x.ProblemList.Level > 0 {
+		tree = 1
+	}
+	return appendContent(append(b, tree), x.ProblemList)
+}
+
+// DecodeDescription is the inverse of [Description.Append].
+func DecodeDescription(b []byte) (*Description, error) {
+	d := decoder{b: b}
+	x := &Description{}
+	x.Root.ID = d.id()
+	x.Root.Len = d.nodeLen()
+	x.Root.Entries, x.Root.Bytes = d.uvarint(), d.uvarint()
+	level := d.uvarint()
+	if level > MaxLevel {
+		d.fail("a tree is too high")
+	}
+	x.RootLevel = uint8(level)
+	x.Started, x.Finished = d.varint(), d.varint()
+	x.Host = d.str()
+	n := d.count(1)
+	for range n {
+		x.Sources = append(x.Sources, d.str())
+	}
+	n = d.count(2)
+	for range n {
+		x.Labels = append(x.Labels, Label{Key: d.str(), Value: d.str()})
+	}
+	for _, v := range []*uint64{&x.Files, &x.Folders, &x.Others, &x.Bytes, &x.Problems, &x.ProblemBytes} {
+		*v = d.uvarint()
+	}
+	tree := d.u8()
+	if tree > 1 || x.ProblemBytes > 1<<40 {
+		d.fail("a list of problems is out of range")
+	}
+	if d.err == nil {
+		x.ProblemList = d.content(tree == 1, int64(x.ProblemBytes))
+	}
+	return x, d.end()
+}
