@@ -1,0 +1,452 @@
+// Package ledger is the commit log: a hash-chained sequence of signed entries at log/0, log/1, … each
+// created exclusively. It is the only commit point of a repository; whatever no entry names does not exist.
+//
+// The head is found without listing, by probing forward from a pinned entry. Every entry names the newest
+// checkpoint, whose body is the state that the log adds up to, so opening costs one checkpoint and the few
+// entries after it however long the log is.
+//
+// An entry that cannot be decoded, is not signed by a key enrolled for its kind, or carries another
+// sequence number occupies its slot and is skipped. Its bytes stay in the chain: the next valid entry
+// vouches for them. See [Ledger.Damage] for what that means to a reader.
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/seal"
+	"github.com/carekeep/carekeep/internal/store"
+)
+
+// CheckpointEvery is how many entries may follow a checkpoint before the next one is due.
+const CheckpointEvery = 64
+
+// maxEntry bounds one entry: a checkpoint of a million snapshots.
+const maxEntry = 128 << 20
+
+// signDomain separates signatures of log entries from all others.
+const signDomain = "carekeep/v1 log"
+
+// Errors that callers tell apart.
+var (
+	// ErrNoLog: the log has no entry 0.
+	ErrNoLog = errors.New("the repository has no commit log")
+	// ErrRolledBack: the store shows an older or another log than this host has seen.
+	ErrRolledBack = errors.New("the store's commit log is older than, or not the one, this host has seen before")
+)
+
+// Pin is a log position that a host has verified and remembers.
+type Pin struct {
+	Seq  uint64
+	Hash format.Hash
+}
+
+// Config says which log to open.
+type Config struct {
+	Store    *store.Store
+	Repo     format.RepoID
+	AdminKey []byte
+	Now      func() time.Time // default time.Now
+}
+
+// Snapshot of a ledger's knowledge, to be kept by a host between runs.
+type Memory struct {
+	Pin        Pin
+	Checkpoint uint64
+	State      []byte // format.State
+	Damage     []uint64
+}
+
+// Damage is a slot of the log that holds no valid entry.
+type Damage struct {
+	Seq uint64
+	// Vouched: a later valid entry was chained to these very bytes, so they were no entry when it was
+	// written. Otherwise the slot may have held a commit that the store has altered since.
+	Vouched bool
+}
+
+// Ledger is an opened log. It is safe for concurrent use; Append and Refresh exclude each other.
+type Ledger struct {
+	c Config
+
+	mu         sync.Mutex
+	head       Pin
+	checkpoint uint64
+	state      *format.State
+	damage     []Damage
+}
+
+// Create writes entry 0. It fails with an error that wraps [store.ErrExists] if the log has begun.
+func Create(ctx context.Context, c Config, admin *seal.Signer, first *format.Enrolment, slots []format.SlotInfo) (*Ledger, error) {
+	l := &Ledger{c: c.withDefaults(), state: &format.State{}}
+	body := (&format.State{Enrolment: *first, Slots: slots}).Append(nil)
+	object := l.encode(&format.LogEntry{Kind: format.KindGenesis, Body: body}, admin)
+	if err := c.Store.Create(ctx, format.EntryKey(0), object); err != nil {
+		return nil, fmt.Errorf("commit log: %w", err)
+	}
+	l.head = Pin{Hash: sha256.Sum256(object)}
+	st, err := format.DecodeState(body)
+	l.state = st
+	return l, err
+}
+
+func (c Config) withDefaults() Config {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// Open finds the head of the log and learns its state. A memory of an earlier opening, which may be nil,
+// saves most of the reading and makes a rolled-back store an error that wraps [ErrRolledBack].
+func Open(ctx context.Context, c Config, m *Memory) (*Ledger, error) {
+	l := &Ledger{c: c.withDefaults()}
+	if m != nil {
+		if err := l.resume(ctx, m); err != nil {
+			return nil, err
+		}
+		return l, l.Refresh(ctx)
+	}
+	head, err := l.findHead(ctx, 0, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.load(ctx, head); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Ledger) resume(ctx context.Context, m *Memory) error {
+	object, err := l.c.Store.Get(ctx, format.EntryKey(m.Pin.Seq), maxEntry)
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("%w: entry %d is gone", ErrRolledBack, m.Pin.Seq)
+	}
+	if err != nil {
+		return fmt.Errorf("commit log: %w", err)
+	}
+	if sha256.Sum256(object) != m.Pin.Hash {
+		return fmt.Errorf("%w: entry %d is another", ErrRolledBack, m.Pin.Seq)
+	}
+	st, err := format.DecodeState(m.State)
+	if err != nil {
+		return fmt.Errorf("remembered state: %w", err)
+	}
+	l.head, l.checkpoint, l.state = m.Pin, m.Checkpoint, st
+	for _, seq := range m.Damage {
+		l.damage = append(l.damage, Damage{Seq: seq, Vouched: seq < m.Pin.Seq})
+	}
+	return nil
+}
+
+// Memory returns what a host should remember.
+func (l *Ledger) Memory() *Memory {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m := &Memory{Pin: l.head, Checkpoint: l.checkpoint, State: l.state.Append(nil)}
+	for _, d := range l.damage {
+		m.Damage = append(m.Damage, d.Seq)
+	}
+	return m
+}
+
+// Head returns the newest entry's position.
+func (l *Ledger) Head() Pin {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head
+}
+
+// State returns a copy of what the log adds up to at its head.
+func (l *Ledger) State() *format.State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := *l.state
+	s.Slots, s.Segments, s.Snapshots = slices.Clone(s.Slots), slices.Clone(s.Segments), slices.Clone(s.Snapshots)
+	return &s
+}
+
+// Damage lists the slots known to hold no valid entry. One that is not vouched for and comes after the
+// newest snapshot may have been a newer snapshot: "the latest" is then not known.
+func (l *Ledger) Damage() []Damage {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.damage)
+}
+
+// CheckpointDue reports whether the next entry should be a checkpoint.
+func (l *Ledger) CheckpointDue() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head.Seq+1 >= l.checkpoint+CheckpointEvery
+}
+
+// Refresh reads the entries that others have added.
+func (l *Ledger) Refresh(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.refresh(ctx)
+}
+
+func (l *Ledger) refresh(ctx context.Context) error {
+	head, err := l.findHead(ctx, l.head.Seq, false)
+	if err != nil {
+		return err
+	}
+	return l.follow(ctx, l.head.Seq+1, head)
+}
+
+// Proposal is an entry to be appended.
+type Proposal struct {
+	Kind   format.EntryKind
+	Signer *seal.Signer
+	// Build makes the entry's body from the state that it will follow. It is called again, with a newer
+	// state, after every lost race; its error ends the attempt.
+	Build func(*format.State) (body, sealed []byte, err error)
+}
+
+// Append commits an entry and returns where. It returns nil only when the entry is in the log; after an
+// error of ctx it may be there or not.
+func (l *Ledger) Append(ctx context.Context, p Proposal) (format.SnapRef, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for {
+		body, sealed, err := p.Build(l.state)
+		if err != nil {
+			return format.SnapRef{}, err
+		}
+		e := &format.LogEntry{
+			Seq: l.head.Seq + 1, Prev: l.head.Hash, Kind: p.Kind,
+			Checkpoint: l.checkpoint, Body: body, Sealed: sealed,
+		}
+		object := l.encode(e, p.Signer)
+		err = l.c.Store.Create(ctx, format.EntryKey(e.Seq), object)
+		if errors.Is(err, store.ErrExists) {
+			if err := l.refresh(ctx); err != nil {
+				return format.SnapRef{}, err
+			}
+			continue
+		}
+		if err != nil {
+			return format.SnapRef{}, fmt.Errorf("commit log: %w", err)
+		}
+		ref := format.SnapRef{Seq: e.Seq, Hash: sha256.Sum256(object), Time: e.Time}
+		l.apply(e.Seq, object)
+		return ref, nil
+	}
+}
+
+func (l *Ledger) encode(e *format.LogEntry, by *seal.Signer) []byte {
+	e.Repo = l.c.Repo
+	e.Signer = SignerID(by.Public())
+	e.Time = l.c.Now().UnixMilli()
+	rand.Read(e.Nonce[:])
+	b := e.Append(nil)
+	return append(b, by.Sign(signDomain, b)...)
+}
+
+// SignerID is the short name of a public key in entries and sessions.
+func SignerID(public []byte) (id format.WriterID) {
+	h := sha256.Sum256(public)
+	copy(id[:], h[:])
+	return id
+}
+
+// Entry reads one committed entry again, and refuses other bytes than those the log holds.
+func (l *Ledger) Entry(ctx context.Context, ref format.SnapRef) (*format.LogEntry, error) {
+	object, err := l.c.Store.Get(ctx, format.EntryKey(ref.Seq), maxEntry)
+	if err != nil {
+		return nil, fmt.Errorf("log entry %d: %w", ref.Seq, err)
+	}
+	if sha256.Sum256(object) != ref.Hash {
+		return nil, fmt.Errorf("log entry %d: %w", ref.Seq, errAltered)
+	}
+	e, _, _, err := format.DecodeLogEntry(object)
+	return e, err
+}
+
+var errAltered = errors.New("the store returned other bytes than were committed")
+
+// apply takes the object at seq, the next slot, into the state.
+func (l *Ledger) apply(seq uint64, object []byte) {
+	prev := l.head
+	l.head = Pin{Seq: seq, Hash: sha256.Sum256(object)}
+	e, err := l.check(seq, object)
+	if err == nil {
+		err = l.take(e)
+	}
+	if err != nil {
+		l.damage = append(l.damage, Damage{Seq: seq})
+		return
+	}
+	if seq == 0 {
+		return
+	}
+	if e.Prev == prev.Hash {
+		l.vouch()
+	} else if !l.damaged(seq - 1) {
+		// A valid entry follows other bytes than those we were given: they were altered since.
+		l.damage = append(l.damage, Damage{Seq: seq - 1})
+	}
+}
+
+// vouch marks the run of damaged slots just below the head: the entry at the head was chained to them.
+func (l *Ledger) vouch() {
+	want := l.head.Seq - 1
+	for i := len(l.damage) - 1; i >= 0 && l.damage[i].Seq == want; i-- {
+		l.damage[i].Vouched = true
+		want--
+	}
+}
+
+func (l *Ledger) damaged(seq uint64) bool {
+	return slices.ContainsFunc(l.damage, func(d Damage) bool { return d.Seq == seq })
+}
+
+// check decodes an entry and verifies that it belongs at seq and is signed by a key that may write it.
+func (l *Ledger) check(seq uint64, object []byte) (*format.LogEntry, error) {
+	e, signed, sig, err := format.DecodeLogEntry(object)
+	if err != nil {
+		return nil, err
+	}
+	if e.Repo != l.c.Repo || e.Seq != seq || (seq == 0) != (e.Kind == format.KindGenesis) {
+		return nil, errors.New("the entry belongs elsewhere")
+	}
+	key := l.key(e)
+	if key == nil {
+		return nil, errors.New("the entry's signer is not enrolled")
+	}
+	return e, seal.Verify(key, signDomain, signed, sig)
+}
+
+// key returns the public key that must have signed e, or nil if its signer may not write such an entry.
+func (l *Ledger) key(e *format.LogEntry) []byte {
+	if e.Signer == SignerID(l.c.AdminKey) {
+		return l.c.AdminKey
+	}
+	switch e.Kind {
+	case format.KindSnapshot, format.KindPartial, format.KindCheckpoint:
+	default:
+		return nil
+	}
+	if l.state == nil { // the base of an opening: a checkpoint, judged by the keys it carries; see load
+		return nil
+	}
+	for _, w := range l.state.Enrolment.Writers {
+		if SignerID(w) == e.Signer {
+			return w
+		}
+	}
+	return nil
+}
+
+// take adds a checked entry to the state.
+func (l *Ledger) take(e *format.LogEntry) error {
+	switch e.Kind {
+	case format.KindGenesis, format.KindCheckpoint:
+		s, err := format.DecodeState(e.Body)
+		if err != nil {
+			return err
+		}
+		if e.Kind == format.KindCheckpoint && l.state != nil {
+			if err := sameButSegments(l.state, s); err != nil {
+				return err
+			}
+		}
+		l.state, l.checkpoint = s, e.Seq
+	case format.KindEnrol:
+		x, err := format.DecodeEnrolment(e.Body)
+		if err != nil {
+			return err
+		}
+		l.state.Enrolment = *x
+	case format.KindSnapshot, format.KindPartial:
+		c, err := format.DecodeCommit(e.Body)
+		if err != nil {
+			return err
+		}
+		l.addSegments(c.Segments)
+		if e.Kind == format.KindSnapshot {
+			l.state.Snapshots = append(l.state.Snapshots, format.SnapRef{ID: c.ID, Seq: e.Seq, Hash: l.head.Hash, Time: e.Time})
+		}
+	case format.KindSlots:
+		c, err := format.DecodeSlotChange(e.Body)
+		if err != nil {
+			return err
+		}
+		l.state.Slots = slices.DeleteFunc(l.state.Slots, func(s format.SlotInfo) bool { return s.ID == c.Slot.ID })
+		if !c.Removed {
+			l.state.Slots = append(l.state.Slots, c.Slot)
+		}
+	}
+	return nil
+}
+
+func (l *Ledger) addSegments(ss []format.Segment) {
+	for _, s := range ss {
+		if !slices.ContainsFunc(l.state.Segments, func(t format.Segment) bool { return t.Hash == s.Hash }) {
+			l.state.Segments = append(l.state.Segments, s)
+		}
+	}
+}
+
+// sameButSegments refuses a checkpoint that says anything else than the entries before it; only index
+// segments may have been merged.
+func sameButSegments(have, said *format.State) error {
+	a, b := *have, *said
+	a.Segments, b.Segments = nil, nil
+	if !bytes.Equal(a.Append(nil), b.Append(nil)) {
+		return errors.New("the checkpoint contradicts the log")
+	}
+	return nil
+}
+
+// readRange fetches the objects of slots from to to inclusive and passes them on in order.
+func (l *Ledger) readRange(ctx context.Context, from, to uint64, f func(seq uint64, object []byte) error) error {
+	const window = 128
+	for from <= to {
+		n := min(to-from+1, window)
+		objects := make([][]byte, n)
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(16)
+		for i := range n {
+			g.Go(func() (err error) {
+				objects[i], err = l.c.Store.Get(gctx, format.EntryKey(from+i), maxEntry)
+				if errors.Is(err, store.ErrNotFound) {
+					objects[i], err = []byte{}, nil // a hole: bytes that are no entry
+				}
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return fmt.Errorf("commit log: %w", err)
+		}
+		for i, o := range objects {
+			if err := f(from+uint64(i), o); err != nil {
+				return err
+			}
+		}
+		from += n
+	}
+	return nil
+}
+
+func (l *Ledger) follow(ctx context.Context, from, to uint64) error {
+	if from > to {
+		return nil
+	}
+	return l.readRange(ctx, from, to, func(seq uint64, object []byte) error {
+		l.apply(seq, object)
+		return nil
+	})
+}

@@ -1,0 +1,240 @@
+package ledger
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/seal"
+	"github.com/carekeep/carekeep/internal/store"
+)
+
+// gap is how many missing slots in a row end the log. A store that lost or hides fewer is found out: the
+// entries behind the gap are read, and the gap is damage.
+const gap = 8
+
+// findHead returns the newest slot of the log, probing from slot from on. With check, slot from is looked
+// for as well.
+func (l *Ledger) findHead(ctx context.Context, from uint64, check bool) (uint64, error) {
+	if check {
+		switch ok, err := l.c.Store.Exists(ctx, format.EntryKey(from)); {
+		case err != nil:
+			return 0, fmt.Errorf("commit log: %w", err)
+		case !ok:
+			return 0, ErrNoLog
+		}
+	}
+	for {
+		// One round settles the usual case, in which nothing was added.
+		next := make([]uint64, gap)
+		for i := range next {
+			next[i] = from + 1 + uint64(i)
+		}
+		found, err := l.probe(ctx, next)
+		if err != nil {
+			return 0, err
+		}
+		last := lastTrue(found)
+		if last < 0 {
+			return from, nil
+		}
+		if from, err = l.gallop(ctx, next[last]); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// gallop returns an existing slot that a missing one follows, at or after lo, which exists.
+func (l *Ledger) gallop(ctx context.Context, lo uint64) (_ uint64, err error) {
+	from, hi := lo, uint64(0) // hi, once known, does not exist
+	for step := uint64(1); hi == 0; {
+		var at []uint64
+		for range 8 {
+			at = append(at, from+step)
+			step *= 2
+		}
+		if lo, hi, err = l.narrow(ctx, lo, hi, at); err != nil {
+			return 0, err
+		}
+	}
+	for hi-lo > 1 {
+		var at []uint64
+		for i := uint64(1); i <= 16; i++ {
+			if p := lo + (hi-lo)*i/17; p > lo && (len(at) == 0 || p > at[len(at)-1]) {
+				at = append(at, p)
+			}
+		}
+		if len(at) == 0 {
+			at = []uint64{lo + 1}
+		}
+		if lo, hi, err = l.narrow(ctx, lo, hi, at); err != nil {
+			return 0, err
+		}
+	}
+	return lo, nil
+}
+
+// narrow probes ascending slots and returns the bounds they leave: the last one before the first gap, and
+// the first gap.
+func (l *Ledger) narrow(ctx context.Context, lo, hi uint64, at []uint64) (uint64, uint64, error) {
+	found, err := l.probe(ctx, at)
+	if err != nil {
+		return 0, 0, err
+	}
+	for i, ok := range found {
+		if !ok {
+			return lo, at[i], nil
+		}
+		lo = at[i]
+	}
+	return lo, hi, nil
+}
+
+func (l *Ledger) probe(ctx context.Context, at []uint64) ([]bool, error) {
+	found := make([]bool, len(at))
+	g, ctx := errgroup.WithContext(ctx)
+	for i, seq := range at {
+		g.Go(func() (err error) {
+			found[i], err = l.c.Store.Exists(ctx, format.EntryKey(seq))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("commit log: %w", err)
+	}
+	return found, nil
+}
+
+// load learns the state at head from the newest sound checkpoint and what follows it.
+func (l *Ledger) load(ctx context.Context, head uint64) error {
+	for at := head; ; {
+		base, err := l.checkpointOf(ctx, at)
+		if err != nil {
+			return err
+		}
+		ok, err := l.start(ctx, base)
+		if err != nil {
+			return err
+		}
+		if ok {
+			return l.follow(ctx, base+1, head)
+		}
+		if base == 0 {
+			return fmt.Errorf("commit log: entry 0: %w: the repository cannot be opened without it; take it from another copy", errAltered)
+		}
+		at = base - 1
+	}
+}
+
+// checkpointOf returns the newest checkpoint at or before slot at, as the nearest decodable entry at or
+// before it says. What it says is verified by start.
+func (l *Ledger) checkpointOf(ctx context.Context, at uint64) (uint64, error) {
+	for {
+		object, err := l.c.Store.Get(ctx, format.EntryKey(at), maxEntry)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return 0, fmt.Errorf("commit log: %w", err)
+		}
+		if e, _, _, derr := format.DecodeLogEntry(object); err == nil && derr == nil && e.Seq == at && e.Repo == l.c.Repo {
+			if e.Kind == format.KindCheckpoint {
+				return at, nil
+			}
+			return e.Checkpoint, nil
+		}
+		if at == 0 {
+			return 0, nil
+		}
+		at--
+	}
+}
+
+// start takes the checkpoint at base as the first state, if it is sound. A checkpoint carries the keys
+// that were enrolled when it was written. Whoever holds one of those keys is trusted to have added the
+// log up; Verify, which check runs, adds it up again from entry 0.
+func (l *Ledger) start(ctx context.Context, base uint64) (bool, error) {
+	object, err := l.c.Store.Get(ctx, format.EntryKey(base), maxEntry)
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("commit log: %w", err)
+	}
+	e, signed, sig, err := format.DecodeLogEntry(object)
+	if err != nil || e.Seq != base || e.Repo != l.c.Repo {
+		return false, nil
+	}
+	key := l.c.AdminKey
+	switch {
+	case base == 0 && e.Kind == format.KindGenesis:
+	case base != 0 && e.Kind == format.KindCheckpoint:
+		if key, err = l.writerKey(ctx, e); err != nil || key == nil {
+			return false, err
+		}
+	default:
+		return false, nil
+	}
+	if seal.Verify(key, signDomain, signed, sig) != nil {
+		return false, nil
+	}
+	st, err := format.DecodeState(e.Body)
+	if err != nil {
+		return false, nil
+	}
+	l.state, l.checkpoint = st, base
+	l.head = Pin{Seq: base, Hash: sha256.Sum256(object)}
+	return true, nil
+}
+
+// writerKey returns the enrolled key that signed a checkpoint. Enrolments come from entries that the
+// administrator signed: the genesis, or a later one that the checkpoint repeats.
+func (l *Ledger) writerKey(ctx context.Context, e *format.LogEntry) ([]byte, error) {
+	if e.Signer == SignerID(l.c.AdminKey) {
+		return l.c.AdminKey, nil
+	}
+	genesis := &Ledger{c: l.c}
+	if ok, err := genesis.start(ctx, 0); err != nil || !ok {
+		return nil, err
+	}
+	for _, w := range genesis.state.Enrolment.Writers {
+		if SignerID(w) == e.Signer {
+			return w, nil
+		}
+	}
+	return nil, nil
+}
+
+// Verify reads the whole log from entry 0, checks every signature and the chain, and compares what it adds
+// up to with the state this ledger holds. It returns every slot that is no valid entry.
+func (l *Ledger) Verify(ctx context.Context) ([]Damage, error) {
+	head := l.Head()
+	v := &Ledger{c: l.c}
+	ok, err := v.start(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("commit log: entry 0: %w", errAltered)
+	}
+	if err := v.follow(ctx, 1, head.Seq); err != nil {
+		return nil, err
+	}
+	if v.head != head {
+		return v.damage, fmt.Errorf("commit log: entry %d: %w", head.Seq, errAltered)
+	}
+	if err := sameButSegments(v.state, l.State()); err != nil {
+		return v.damage, fmt.Errorf("commit log: %w", err)
+	}
+	return v.damage, nil
+}
+
+func lastTrue(found []bool) int {
+	for i := len(found) - 1; i >= 0; i-- {
+		if found[i] {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,232 @@
+package pack
+
+import (
+	"container/list"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/carekeep/carekeep/internal/compress"
+	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/seal"
+	"github.com/carekeep/carekeep/internal/store"
+)
+
+// ErrDamaged is wrapped when a pack's bytes are not those that were stored.
+var ErrDamaged = errors.New("a pack is damaged")
+
+// Keyring finds the key of a session's streams. It is safe for concurrent use.
+type Keyring interface {
+	StreamKey(ctx context.Context, session format.SessionID, t format.Type) ([]byte, error)
+}
+
+// Reader reads frames out of packs. It is safe for concurrent use.
+type Reader struct {
+	store *store.Store
+	suite seal.Suite
+	repo  format.RepoID
+	keys  Keyring
+
+	mu      sync.Mutex
+	streams map[format.Hash]*list.Element // of openStream, newest in front
+	recent  *list.List
+	idle    []*scratch
+}
+
+type openStream struct {
+	hash   format.Hash
+	stream *seal.Stream
+}
+
+// scratch is what one read needs beside its result.
+type scratch struct {
+	object, plain []byte
+	decoder       *compress.Decoder
+}
+
+const (
+	maxStreams = 256
+	maxIdle    = 4
+	// coalesce is the largest gap in bytes of plaintext that is read over rather than asked around.
+	coalesce = 128 << 10
+	// maxRun bounds one read.
+	maxRun = 4 << 20
+)
+
+// NewReader returns a Reader of the repository's packs.
+func NewReader(s *store.Store, suite seal.Suite, repo format.RepoID, keys Keyring) *Reader {
+	return &Reader{store: s, suite: suite, repo: repo, keys: keys, streams: map[format.Hash]*list.Element{}, recent: list.New()}
+}
+
+// FrameAt is where a frame lies in a pack.
+type FrameAt struct {
+	Offset, Stored, Plain uint32
+	Codec                 byte
+}
+
+// At returns where the frame of a location lies.
+func At(l format.Location) FrameAt {
+	return FrameAt{Offset: l.Offset, Stored: l.Stored, Plain: l.Plain, Codec: l.Codec}
+}
+
+// Frames reads frames of one pack, which are sorted by offset, in as few requests as their gaps allow, and
+// calls f with each decoded frame. The bytes are valid until f returns.
+func (r *Reader) Frames(ctx context.Context, ref format.PackRef, at []FrameAt, f func(i int, plain []byte) error) error {
+	st, err := r.stream(ctx, ref)
+	if err != nil {
+		return err
+	}
+	sc, err := r.scratch()
+	if err != nil {
+		return err
+	}
+	defer r.release(sc)
+	for first := 0; first < len(at); {
+		last := first
+		end := int64(at[first].Offset) + int64(at[first].Stored)
+		for last+1 < len(at) {
+			next := at[last+1]
+			if int64(next.Offset) > end+coalesce || int64(next.Offset)+int64(next.Stored)-int64(at[first].Offset) > maxRun {
+				break
+			}
+			last++
+			end = max(end, int64(next.Offset)+int64(next.Stored))
+		}
+		if err := r.run(ctx, st, ref, sc, at[first:last+1], end, func(i int, plain []byte) error { return f(first+i, plain) }); err != nil {
+			return err
+		}
+		first = last + 1
+	}
+	return nil
+}
+
+// run reads the frames of one stretch of a pack.
+func (r *Reader) run(ctx context.Context, st *seal.Stream, ref format.PackRef, sc *scratch, at []FrameAt, end int64, f func(int, []byte) error) error {
+	start := int64(at[0].Offset)
+	off, n := st.Span(start, end-start)
+	if off+n > int64(ref.Size) {
+		n = int64(ref.Size) - off
+	}
+	if n <= 0 {
+		return fmt.Errorf("pack: a frame lies beyond the end: %w", ErrDamaged)
+	}
+	var err error
+	if sc.object, err = r.store.ReadRange(ctx, ref.Key(), off, n, sc.object[:0]); err != nil {
+		return fmt.Errorf("pack: %w", err)
+	}
+	plain, at0, err := st.Decrypt(sc.plain[:0], off, sc.object, int64(ref.Size))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	sc.plain = plain
+	for i, a := range at {
+		lo := int64(a.Offset) - at0
+		hi := lo + int64(a.Stored)
+		if lo < 0 || hi > int64(len(plain)) {
+			return fmt.Errorf("pack: a frame lies beyond the end: %w", ErrDamaged)
+		}
+		out, err := sc.decoder.Decode(nil, a.Codec, plain[lo:hi], int(a.Plain))
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if err := f(i, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Whole reads a whole pack, verifies its digest, decrypts it and returns its frames. F is called with
+// each decoded frame; where is the frame's offset. The bytes are valid until f returns.
+func (r *Reader) Whole(ctx context.Context, ref format.PackRef, f func(frame format.Frame, where uint32, plain []byte) error) error {
+	st, err := r.stream(ctx, ref)
+	if err != nil {
+		return err
+	}
+	sc, err := r.scratch()
+	if err != nil {
+		return err
+	}
+	defer r.release(sc)
+	if sc.object, err = r.store.ReadRange(ctx, ref.Key(), 0, int64(ref.Size), sc.object[:0]); err != nil {
+		return fmt.Errorf("pack: %w", err)
+	}
+	if sha256.Sum256(sc.object) != ref.Hash {
+		return fmt.Errorf("%w: its digest is another", ErrDamaged)
+	}
+	plain, _, err := st.Decrypt(sc.plain[:0], 0, sc.object, int64(ref.Size))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	sc.plain = plain
+	frames, err := format.DecodeFooter(plain)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	where := uint32(0)
+	var buf []byte
+	for _, fr := range frames {
+		if buf, err = sc.decoder.Decode(buf[:0], fr.Codec, plain[where:where+fr.Stored], int(fr.Plain)); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if err := f(fr, where, buf); err != nil {
+			return err
+		}
+		where += fr.Stored
+	}
+	return nil
+}
+
+// stream returns the opened stream of a pack. The prologue comes from the index, so no request is spent
+// on it.
+func (r *Reader) stream(ctx context.Context, ref format.PackRef) (*seal.Stream, error) {
+	r.mu.Lock()
+	if el, ok := r.streams[ref.Hash]; ok {
+		r.recent.MoveToFront(el)
+		st := el.Value.(openStream).stream
+		r.mu.Unlock()
+		return st, nil
+	}
+	r.mu.Unlock()
+	key, err := r.keys.StreamKey(ctx, ref.Session, ref.Type)
+	if err != nil {
+		return nil, err
+	}
+	prologue := append(format.Header(ref.Type), ref.Prologue[:]...)
+	st, err := r.suite.OpenStream(key, AAD(r.suite, r.repo, ref.Type, ref.Session, ref.Number), prologue)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.streams[ref.Hash]; !ok {
+		r.streams[ref.Hash] = r.recent.PushFront(openStream{ref.Hash, st})
+		if r.recent.Len() > maxStreams {
+			old := r.recent.Remove(r.recent.Back()).(openStream)
+			delete(r.streams, old.hash)
+		}
+	}
+	return st, nil
+}
+
+func (r *Reader) scratch() (*scratch, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.idle); n > 0 {
+		sc := r.idle[n-1]
+		r.idle = r.idle[:n-1]
+		return sc, nil
+	}
+	d, err := compress.NewDecoder()
+	return &scratch{decoder: d}, err
+}
+
+func (r *Reader) release(sc *scratch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.idle) < maxIdle {
+		r.idle = append(r.idle, sc)
+	}
+}
