@@ -21,6 +21,9 @@ const (
 	MaxPath   = 64 << 10 // bytes of one path
 	MaxInline = 64       // references that an entry holds itself
 	MaxLevel  = 12       // levels of any tree of nodes
+	MaxRefs   = 4096     // references in one node
+	MaxFanout = 2048     // children of one node
+	MaxXattrs = 4096     // extended attributes of an entry
 )
 
 // Kind says what an entry is.
@@ -61,7 +64,7 @@ type Ref struct {
 type Content struct {
 	Refs  []Ref // at most MaxInline
 	Root  ID    // root of the list, when Level > 0
-	Level uint8 // 0: Refs hold the content; else the height of the tree under Root
+	Level uint8 // 0: Refs hold the content; else the level of the node Root, plus one
 	// RootLen is the plaintext size of the node Root, in bytes.
 	RootLen uint32
 }
@@ -108,6 +111,7 @@ const (
 
 // ComparePaths orders paths as a walk meets them: a folder, then everything below it, then its next
 // sibling. It is bytewise order with the slash sorting before every other byte; the root "." is first.
+// Both must be valid paths.
 func ComparePaths(a, b string) int {
 	if a == "." || b == "." {
 		switch {
@@ -229,7 +233,7 @@ func (e *Entry) flags() (f byte) {
 	set(e.LinkGroup != 0, hasLinkGroup)
 	set(e.Attributes != 0, hasAttributes)
 	set(len(e.Xattrs) > 0, hasXattrs)
-	set(e.Content.Level > 0, hasTree)
+	set(e.Kind == File && e.Content.Level > 0, hasTree)
 	return f
 }
 
@@ -326,6 +330,17 @@ func (d *decoder) u32v(what string) uint32 {
 	return uint32(v)
 }
 
+// ownerOf decodes an owner, and returns the one before if it is the same.
+func (d *decoder) ownerOf() *Owner {
+	uid, gid := d.u32v("an owner"), d.u32v("an owner")
+	user, group := d.bytes(), d.bytes()
+	if o := d.owner; o != nil && o.UID == uid && o.GID == gid && o.User == string(user) && o.Group == string(group) {
+		return o
+	}
+	d.owner = &Owner{UID: uid, GID: gid, User: string(user), Group: string(group)}
+	return d.owner
+}
+
 // entry decodes one entry whose predecessor in the node has the path prev.
 func (d *decoder) entry(prev string, e *Entry) {
 	shared := d.uvarint()
@@ -335,7 +350,8 @@ func (d *decoder) entry(prev string, e *Entry) {
 		return
 	}
 	path := prev[:shared] + string(rest)
-	if !ValidPath(path) {
+	longer := int(shared) < len(prev) && len(rest) > 0 && prev[shared] == rest[0]
+	if longer || !ValidPath(path) {
 		d.fail("a path is not allowed")
 		return
 	}
@@ -356,7 +372,7 @@ func (d *decoder) entryBody(e *Entry) {
 	}
 	e.ModTime = d.time()
 	if flags&hasOwner != 0 {
-		e.Owner = &Owner{UID: d.u32v("an owner"), GID: d.u32v("an owner"), User: d.str(), Group: d.str()}
+		e.Owner = d.ownerOf()
 	}
 	if flags&hasChangeTime != 0 {
 		e.ChangeTime = d.time()
@@ -375,6 +391,10 @@ func (d *decoder) entryBody(e *Entry) {
 	}
 	if flags&hasXattrs != 0 {
 		n := d.count(2)
+		if n > MaxXattrs {
+			d.fail("too many extended attributes")
+			return
+		}
 		for range n {
 			e.Xattrs = append(e.Xattrs, Xattr{Name: d.str(), Value: append([]byte(nil), d.bytes()...)})
 		}
@@ -395,6 +415,9 @@ func (d *decoder) entryBody(e *Entry) {
 		}
 	case CharDevice, BlockDevice:
 		e.Device = d.u64()
+	}
+	if d.err == nil && e.flags() != flags {
+		d.fail("a field is marked as present and holds nothing")
 	}
 }
 

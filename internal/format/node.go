@@ -98,10 +98,13 @@ func DecodeChildren(node []byte) ([]Child, error) {
 			break
 		}
 		c := Child{First: prev[:shared] + string(rest), ID: d.id(), Len: d.nodeLen(), Entries: d.uvarint(), Bytes: d.uvarint()}
-		if d.err == nil && (!ValidPath(c.First) || (len(out) > 0 && ComparePaths(prev, c.First) >= 0)) {
+		longer := int(shared) < len(prev) && len(rest) > 0 && prev[shared] == rest[0]
+		if d.err == nil && (longer || !ValidPath(c.First) || (len(out) > 0 && ComparePaths(prev, c.First) >= 0)) {
 			d.fail("children are out of order")
 		}
-		out = append(out, c)
+		if out = append(out, c); len(out) > MaxFanout {
+			d.fail("too many children of a node")
+		}
 		prev = c.First
 	}
 	if d.err == nil && len(out) == 0 {
@@ -140,7 +143,9 @@ func DecodeRefs(node []byte) ([]Ref, error) {
 		if sum += r.Len; sum < 0 {
 			d.fail("references are out of range")
 		}
-		out = append(out, r)
+		if out = append(out, r); len(out) > MaxRefs {
+			d.fail("too many references in a node")
+		}
 	}
 	return out, d.err
 }
@@ -166,10 +171,12 @@ func DecodeRefChildren(node []byte, level int) ([]Child, error) {
 	var sum uint64
 	for d.err == nil && len(d.b) > 0 {
 		c := Child{ID: d.id(), Len: d.nodeLen(), Bytes: d.uvarint()}
-		if sum += c.Bytes; sum > 1<<62 || c.Bytes > 1<<62 {
+		if sum += c.Bytes; sum > 1<<62 || c.Bytes > 1<<62 || c.Bytes == 0 {
 			d.fail("references are out of range")
 		}
-		out = append(out, c)
+		if out = append(out, c); len(out) > MaxFanout {
+			d.fail("too many children of a node")
+		}
 	}
 	return out, d.err
 }

@@ -139,7 +139,7 @@ func (f *Format) Append(b []byte) []byte {
 const SignatureSize = 64
 
 func splitSignature(object []byte) (signed, signature []byte, err error) {
-	if len(object) < SignatureSize {
+	if len(object) < HeaderSize+SignatureSize {
 		return nil, nil, malformed("it is too short to be signed")
 	}
 	n := len(object) - SignatureSize

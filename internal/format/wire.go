@@ -22,8 +22,9 @@ func (m malformed) Unwrap() error { return ErrMalformed }
 
 // decoder reads fields from b. The first failure sticks; callers check err once at the end.
 type decoder struct {
-	b   []byte
-	err error
+	b     []byte
+	err   error
+	owner *Owner // of the entry before: most entries share one
 }
 
 func (d *decoder) fail(what string) {
