@@ -89,6 +89,8 @@ type Entry struct {
 	Attributes uint32 // FILE_ATTRIBUTE_* of Windows, zero elsewhere
 	Xattrs     []Xattr
 	Content    Content
+	// More is what a later release adds; this one keeps it and does not look at it.
+	More []byte
 }
 
 // Owner is who owns an entry, by number and, where known, by name.
@@ -106,7 +108,7 @@ const (
 	hasLinkGroup
 	hasAttributes
 	hasXattrs
-	hasTree
+	hasMore // fields of a later release follow, as one byte string
 )
 
 // ComparePaths orders paths as a walk meets them: a folder, then everything below it, then its next
@@ -217,6 +219,9 @@ func AppendEntryBody(b []byte, e *Entry) []byte {
 	case CharDevice, BlockDevice:
 		b = binary.BigEndian.AppendUint64(b, e.Device)
 	}
+	if len(e.More) > 0 {
+		b = appendBytes(b, e.More)
+	}
 	return b
 }
 
@@ -233,7 +238,7 @@ func (e *Entry) flags() (f byte) {
 	set(e.LinkGroup != 0, hasLinkGroup)
 	set(e.Attributes != 0, hasAttributes)
 	set(len(e.Xattrs) > 0, hasXattrs)
-	set(e.Kind == File && e.Content.Level > 0, hasTree)
+	set(len(e.More) > 0, hasMore)
 	return f
 }
 
@@ -252,8 +257,8 @@ func appendRef(b []byte, r Ref) []byte {
 }
 
 func appendContent(b []byte, c Content) []byte {
+	b = append(b, c.Level)
 	if c.Level > 0 {
-		b = append(b, c.Level)
 		b = binary.AppendUvarint(b, uint64(c.RootLen))
 		return append(b, c.Root[:]...)
 	}
@@ -287,12 +292,11 @@ func (d *decoder) ref() Ref {
 	return r
 }
 
-func (d *decoder) content(tree bool, size int64) (c Content) {
-	if tree {
-		c.Level = d.u8()
+func (d *decoder) content(size int64) (c Content) {
+	if c.Level = d.u8(); c.Level > 0 {
 		n := d.uvarint()
 		c.Root = d.id()
-		if c.Level == 0 || c.Level > MaxLevel || n == 0 || n > MaxChunk {
+		if c.Level > MaxLevel || n == 0 || n > MaxChunk {
 			d.fail("a content list is out of range")
 		}
 		c.RootLen = uint32(n)
@@ -362,7 +366,7 @@ func (d *decoder) entry(prev string, e *Entry) {
 func (d *decoder) entryBody(e *Entry) {
 	e.Kind = Kind(d.u8())
 	flags := d.u8()
-	if d.err == nil && (e.Kind < Dir || e.Kind > BlockDevice || (flags&hasTree != 0 && e.Kind != File)) {
+	if d.err == nil && (e.Kind < Dir || e.Kind > BlockDevice) {
 		d.fail("an entry's kind is unknown")
 		return
 	}
@@ -407,7 +411,7 @@ func (d *decoder) entryBody(e *Entry) {
 			return
 		}
 		e.Size = int64(size)
-		e.Content = d.content(flags&hasTree != 0, e.Size)
+		e.Content = d.content(e.Size)
 	case Symlink:
 		e.Target = d.str()
 		if strings.IndexByte(e.Target, 0) >= 0 || len(e.Target) > MaxPath {
@@ -415,6 +419,9 @@ func (d *decoder) entryBody(e *Entry) {
 		}
 	case CharDevice, BlockDevice:
 		e.Device = d.u64()
+	}
+	if flags&hasMore != 0 {
+		e.More = append([]byte(nil), d.bytes()...)
 	}
 	if d.err == nil && e.flags() != flags {
 		d.fail("a field is marked as present and holds nothing")

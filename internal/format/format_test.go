@@ -16,6 +16,7 @@ func sign(b []byte) []byte { return append(b, make([]byte, format.SignatureSize)
 func seeds() map[string][]byte {
 	seg := format.Segment{Hash: format.Hash{1}, Size: 2, Entries: 3, Writer: format.WriterID{4}}
 	state := format.State{
+		Enrolled:  3,
 		Enrolment: format.Enrolment{Writers: [][]byte{{1, 2}}, Recipients: [][]byte{{3}}},
 		Slots:     []format.SlotInfo{{ID: format.SlotID{5}, Kind: format.SlotKMS, Added: 6}},
 		Segments:  []format.Segment{seg},
@@ -26,7 +27,7 @@ func seeds() map[string][]byte {
 		Path: "a/b", Kind: format.File, Mode: 0o4755, Owner: &format.Owner{UID: 1, GID: 2, User: "u", Group: "g"},
 		ModTime: format.Time{Sec: -5, Nsec: 7}, ChangeTime: format.Time{Sec: 1}, BirthTime: format.Time{Nsec: 1}, Inode: 9, LinkGroup: 3,
 		Size: 30, Attributes: 2, Xattrs: []format.Xattr{{Name: "user.x", Value: []byte{0, 1}}},
-		Content: format.Content{Refs: []format.Ref{{ID: format.ID{1}, Len: 10}, {Hole: true, Len: 20}}},
+		Content: format.Content{Refs: []format.Ref{{ID: format.ID{1}, Len: 10}, {Hole: true, Len: 20}}}, More: []byte{1},
 	}
 	desc := format.Description{
 		Root: format.Child{ID: format.ID{1}, Len: 2, Entries: 3, Bytes: 4}, RootLevel: 1, Started: -1, Finished: 2, Host: "h", Sources: []string{"s"},
@@ -49,7 +50,7 @@ func seeds() map[string][]byte {
 		"refs":        format.AppendRefs(nil, entry.Content.Refs),
 		"refchildren": format.AppendRefChildren(nil, 1, []format.Child{{ID: format.ID{1}, Len: 2, Bytes: 4}}),
 		"problem":     format.AppendProblem(nil, format.Problem{Path: "p", Reason: 1, Detail: "d"}),
-		"logentry":    sign((&format.LogEntry{Seq: 2, Kind: format.KindSnapshot, Body: []byte{1}, Sealed: []byte{2}}).Append(nil)),
+		"logentry":    sign((&format.LogEntry{Seq: 5, Enrolled: 3, Kind: format.KindSnapshot, Body: []byte{1}, Sealed: []byte{2}}).Append(nil)),
 		"enrolment":   state.Enrolment.Append(nil),
 		"commit":      (&format.Commit{Outcome: 1, Segments: []format.Segment{seg}, Sessions: []format.SessionID{{1}}}).Append(nil),
 		"slotchange":  (&format.SlotChange{Removed: true, Slot: state.Slots[0]}).Append(nil),

@@ -1,7 +1,9 @@
 package format
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"slices"
 )
 
@@ -26,12 +28,13 @@ const (
 type LogEntry struct {
 	Repo       RepoID
 	Seq        uint64
-	Prev       Hash // SHA-256 of the object at Seq-1; zero for entry 0
+	Prev       Hash // the chain up to Seq-1, see Chain; zero for entry 0
 	Kind       EntryKind
 	Signer     WriterID
 	Time       int64 // the signer's clock, milliseconds since 1970 UTC; never used for safety
 	Nonce      [16]byte
 	Checkpoint uint64 // sequence of the newest checkpoint before this entry; 0 means the genesis
+	Enrolled   uint64 // sequence of the newest enrolment before this entry; 0 means the genesis
 	Body       []byte // in clear, by kind
 	Sealed     []byte // to the recipients, by kind; may be empty
 }
@@ -47,6 +50,7 @@ func (e *LogEntry) Append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(e.Time))
 	b = append(b, e.Nonce[:]...)
 	b = binary.BigEndian.AppendUint64(b, e.Checkpoint)
+	b = binary.BigEndian.AppendUint64(b, e.Enrolled)
 	b = appendBytes(b, e.Body)
 	return appendBytes(b, e.Sealed)
 }
@@ -64,16 +68,29 @@ func DecodeLogEntry(object []byte) (e *LogEntry, signed, signature []byte, err e
 	copy(e.Signer[:], d.take(8))
 	e.Time = int64(d.u64())
 	e.Nonce = d.short()
-	e.Checkpoint = d.u64()
+	e.Checkpoint, e.Enrolled = d.u64(), d.u64()
 	e.Body, e.Sealed = d.bytes(), d.bytes()
-	if d.err == nil && e.Seq > 0 && e.Checkpoint >= e.Seq {
-		d.fail("a checkpoint lies ahead")
+	switch {
+	case d.err != nil:
+	case e.Seq == 0 && (e.Checkpoint != 0 || e.Enrolled != 0 || e.Prev != Hash{}):
+		d.fail("the first entry refers to others")
+	case e.Seq > 0 && (e.Checkpoint >= e.Seq || e.Enrolled >= e.Seq):
+		d.fail("an entry refers to one that lies ahead")
+	case len(e.Sealed) > 0 && e.Kind != KindSnapshot && e.Kind < 128:
+		d.fail("an entry of this kind has no sealed body")
 	}
 	return e, signed, signature, d.end()
 }
 
-// Enrolment is the body of a genesis or enrol entry: who may write from here on, and who may read what
-// is written. It replaces what went before.
+// Chain continues the hash chain of the log with the object of the next slot, whatever it holds. The chain
+// before entry 0 is zero. So an entry's Prev commits to every object before it.
+func Chain(prev Hash, object []byte) Hash {
+	h := sha256.Sum256(object)
+	return sha256.Sum256(append(prev[:], h[:]...))
+}
+
+// Enrolment is the body of an enrol entry, and a part of that of the genesis: who may write from here on,
+// and who may read what is written. It replaces what went before.
 type Enrolment struct {
 	Writers    [][]byte // Ed25519 public keys
 	Recipients [][]byte // HPKE public keys
@@ -226,6 +243,7 @@ type SnapRef struct {
 // State is what a log adds up to, and the body of a checkpoint: with it and the entries after it a
 // repository opens without reading the rest of the log.
 type State struct {
+	Enrolled  uint64 // sequence of the entry that Enrolment comes from
 	Enrolment Enrolment
 	Slots     []SlotInfo
 	Segments  []Segment
@@ -234,6 +252,7 @@ type State struct {
 
 // Append encodes s.
 func (s *State) Append(b []byte) []byte {
+	b = binary.AppendUvarint(b, s.Enrolled)
 	b = s.Enrolment.Append(b)
 	b = binary.AppendUvarint(b, uint64(len(s.Slots)))
 	for _, x := range s.Slots {
@@ -253,7 +272,7 @@ func (s *State) Append(b []byte) []byte {
 // DecodeState is the inverse of [State.Append].
 func DecodeState(b []byte) (*State, error) {
 	d := decoder{b: b}
-	s := &State{Enrolment: d.enrolment()}
+	s := &State{Enrolled: d.uvarint(), Enrolment: d.enrolment()}
 	n := d.count(25)
 	for range n {
 		s.Slots = append(s.Slots, d.slot())
@@ -307,6 +326,7 @@ type Description struct {
 
 // Append encodes x.
 func (x *Description) Append(b []byte) []byte {
+	b = append(b, Version)
 	b = append(b, x.Root.ID[:]...)
 	for _, v := range []uint64{uint64(x.Root.Len), x.Root.Entries, x.Root.Bytes, uint64(x.RootLevel)} {
 		b = binary.AppendUvarint(b, v)
@@ -326,17 +346,16 @@ func (x *Description) Append(b []byte) []byte {
 	for _, v := range []uint64{x.Files, x.Folders, x.Others, x.Bytes, x.Problems, x.ProblemBytes} {
 		b = binary.AppendUvarint(b, v)
 	}
-	tree := byte(0)
-	if x.ProblemList.Level > 0 {
-		tree = 1
-	}
-	return appendContent(append(b, tree), x.ProblemList)
+	return appendContent(b, x.ProblemList)
 }
 
 // DecodeDescription is the inverse of [Description.Append].
 func DecodeDescription(b []byte) (*Description, error) {
 	d := decoder{b: b}
 	x := &Description{}
+	if v := d.u8(); d.err == nil && v != Version {
+		return nil, fmt.Errorf("%w: description version %d: use a newer release", ErrVersion, v)
+	}
 	x.Root.ID = d.id()
 	x.Root.Len = d.nodeLen()
 	x.Root.Entries, x.Root.Bytes = d.uvarint(), d.uvarint()
@@ -354,16 +373,18 @@ func DecodeDescription(b []byte) (*Description, error) {
 	n = d.count(2)
 	for range n {
 		x.Labels = append(x.Labels, Label{Key: d.str(), Value: d.str()})
+		if i := len(x.Labels) - 1; i > 0 && x.Labels[i-1].Key >= x.Labels[i].Key {
+			d.fail("labels are out of order")
+		}
 	}
 	for _, v := range []*uint64{&x.Files, &x.Folders, &x.Others, &x.Bytes, &x.Problems, &x.ProblemBytes} {
 		*v = d.uvarint()
 	}
-	tree := d.u8()
-	if tree > 1 || x.ProblemBytes > 1<<40 {
+	if x.ProblemBytes > 1<<40 {
 		d.fail("a list of problems is out of range")
 	}
 	if d.err == nil {
-		x.ProblemList = d.content(tree == 1, int64(x.ProblemBytes))
+		x.ProblemList = d.content(int64(x.ProblemBytes))
 	}
 	return x, d.end()
 }

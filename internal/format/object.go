@@ -100,6 +100,7 @@ type Format struct {
 	ChunkMax     uint32
 	PackSize     uint32 // bytes of a full pack
 	SingleWriter bool   // the store cannot create exclusively
+	FirstSlot    SlotID // the key slot that the repository was created with
 	Residency    string // free tag of the place the data must rest in, at most 64 bytes; not patient data
 }
 
@@ -132,6 +133,7 @@ func (f *Format) Append(b []byte) []byte {
 		single = 1
 	}
 	b = append(b, single)
+	b = append(b, f.FirstSlot[:]...)
 	return appendString(b, f.Residency)
 }
 
@@ -161,8 +163,9 @@ func DecodeFormat(object []byte) (f *Format, signed, signature []byte, err error
 	f.ChunkMin, f.ChunkAvg, f.ChunkMax, f.PackSize = d.u32(), d.u32(), d.u32(), d.u32()
 	single := d.u8()
 	f.SingleWriter = single == 1
+	f.FirstSlot = d.short()
 	f.Residency = d.str()
-	if single > 1 || len(f.Residency) > 64 || f.ChunkMax > MaxChunk || f.PackSize > 1<<30 {
+	if single > 1 || len(f.Residency) > 64 || f.ChunkMax > MaxChunk || f.PackSize > 64<<20 || len(f.AdminKey) != 32 {
 		d.fail("a parameter is out of range")
 	}
 	return f, signed, signature, d.end()

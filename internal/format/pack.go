@@ -85,6 +85,9 @@ func decodeFooter(b []byte, room uint64) ([]Frame, error) {
 			f.Plain += c.Len
 			f.Chunks = append(f.Chunks, c)
 		}
+		if f.Stored == 0 || f.Stored > f.Plain {
+			d.fail("a frame is longer than what it holds")
+		}
 		frames = append(frames, f)
 	}
 	if err := d.end(); err != nil {
@@ -165,7 +168,7 @@ func DecodeIndexEntry(b []byte) (id ID, l Location, err error) {
 	if err := d.end(); err != nil {
 		return id, l, err
 	}
-	if l.Plain > MaxFrame || l.Len == 0 || uint64(l.Start)+uint64(l.Len) > uint64(l.Plain) || uint64(l.Offset)+uint64(l.Stored) > 1<<30 {
+	if l.Plain > MaxFrame || l.Len == 0 || l.Stored == 0 || l.Stored > l.Plain || uint64(l.Start)+uint64(l.Len) > uint64(l.Plain) || uint64(l.Offset)+uint64(l.Stored) > 1<<30 {
 		return id, l, malformed("an index entry is out of range")
 	}
 	return id, l, nil

@@ -73,7 +73,15 @@ func DecodeRefsObject(object []byte) (*Refs, error) {
 		for range n {
 			o := Object{Type: Type(d.u8()), Session: d.short(), Hash: d.hash()}
 			switch o.Type {
-			case TypeData, TypeMetadata, TypeIndex, TypeSession:
+			case TypeData, TypeMetadata:
+			case TypeIndex:
+				if o.Session != (SessionID{}) {
+					d.fail("an index segment has no session")
+				}
+			case TypeSession:
+				if o.Hash != (Hash{}) {
+					d.fail("a session is not named by a digest")
+				}
 			default:
 				d.fail("a reference's type is unknown")
 			}

@@ -42,6 +42,9 @@ const (
 // staleRun is the age from which a run that was cut off is not worth keeping.
 const staleRun = 60 * 24 * time.Hour
 
+// beginning is how long a run may take, at the very most, between making its folder and its journal.
+const beginning = time.Hour
+
 // NewRun begins a run with a fresh session.
 func (f *Folder) NewRun(lineage string) (*Run, error) {
 	r := &Run{f: f, Lineage: lineage, Started: time.Now()}
@@ -143,6 +146,12 @@ func (f *Folder) Unfinished(lineage string) ([]*Run, error) {
 
 func (f *Folder) adopt(dir, lineage string) *Run {
 	r := &Run{f: f, dir: dir, lock: flock.New(filepath.Join(dir, "lock"))}
+	if d, err := os.Stat(dir); err != nil || time.Since(d.ModTime()) < beginning {
+		// A run that begins at this moment may not have its lock yet.
+		if _, err := os.Stat(r.path("journal")); err != nil {
+			return nil
+		}
+	}
 	if ok, err := r.lock.TryLock(); err != nil || !ok {
 		return nil
 	}

@@ -47,8 +47,9 @@ var (
 
 // Pin is a log position that a host has verified and remembers.
 type Pin struct {
-	Seq  uint64
-	Hash format.Hash
+	Seq   uint64
+	Hash  format.Hash // SHA-256 of the entry's object
+	Chain format.Hash // of every object up to it; see format.Chain
 }
 
 // Config says which log to open.
@@ -59,12 +60,13 @@ type Config struct {
 	Now      func() time.Time // default time.Now
 }
 
-// Snapshot of a ledger's knowledge, to be kept by a host between runs.
+// Memory is what a ledger knows, to be kept by a host between runs.
 type Memory struct {
 	Pin        Pin
 	Checkpoint uint64
 	State      []byte // format.State
-	Damage     []uint64
+	Damage     []Damage
+	Broken     uint64
 }
 
 // Damage is a slot of the log that holds no valid entry.
@@ -84,20 +86,25 @@ type Ledger struct {
 	checkpoint uint64
 	state      *format.State
 	damage     []Damage
+	broken     uint64 // the slot from which on the chain is whole
+	newer      bool   // the log holds an entry of a kind that only a later release understands
+
+	// before is the state without the newest entry, if that is valid. Until a later entry is chained to
+	// it, the store may have put another signed entry, one that lost the race for its slot, in its place.
+	before           *format.State
+	beforeCheckpoint uint64
 }
 
 // Create writes entry 0. It fails with an error that wraps [store.ErrExists] if the log has begun.
 func Create(ctx context.Context, c Config, admin *seal.Signer, first *format.Enrolment, slots []format.SlotInfo) (*Ledger, error) {
 	l := &Ledger{c: c.withDefaults(), state: &format.State{}}
-	body := (&format.State{Enrolment: *first, Slots: slots}).Append(nil)
-	object := l.encode(&format.LogEntry{Kind: format.KindGenesis, Body: body}, admin)
+	l.state.Enrolment, l.state.Slots = *first, slots
+	object := l.encode(&format.LogEntry{Kind: format.KindGenesis, Body: l.state.Append(nil)}, admin)
 	if err := c.Store.Create(ctx, format.EntryKey(0), object); err != nil {
 		return nil, fmt.Errorf("commit log: %w", err)
 	}
-	l.head = Pin{Hash: sha256.Sum256(object)}
-	st, err := format.DecodeState(body)
-	l.state = st
-	return l, err
+	l.head = Pin{Hash: sha256.Sum256(object), Chain: format.Chain(format.Hash{}, object)}
+	return l, nil
 }
 
 func (c Config) withDefaults() Config {
@@ -143,21 +150,21 @@ func (l *Ledger) resume(ctx context.Context, m *Memory) error {
 		return fmt.Errorf("remembered state: %w", err)
 	}
 	l.head, l.checkpoint, l.state = m.Pin, m.Checkpoint, st
-	for _, seq := range m.Damage {
-		l.damage = append(l.damage, Damage{Seq: seq, Vouched: seq < m.Pin.Seq})
-	}
+	l.damage, l.broken = slices.Clone(m.Damage), m.Broken
 	return nil
 }
 
-// Memory returns what a host should remember.
+// Memory returns what a host should remember; nil while a slot since the last checkpoint is in doubt: the
+// store may only have failed to show it, so the next opening looks again.
 func (l *Ledger) Memory() *Memory {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	m := &Memory{Pin: l.head, Checkpoint: l.checkpoint, State: l.state.Append(nil)}
-	for _, d := range l.damage {
-		m.Damage = append(m.Damage, d.Seq)
+	if l.doubt() > l.checkpoint {
+		return nil
 	}
-	return m
+	return &Memory{
+		Pin: l.head, Checkpoint: l.checkpoint, State: l.state.Append(nil), Damage: slices.Clone(l.damage), Broken: l.broken,
+	}
 }
 
 // Head returns the newest entry's position.
@@ -184,11 +191,22 @@ func (l *Ledger) Damage() []Damage {
 	return slices.Clone(l.damage)
 }
 
-// CheckpointDue reports whether the next entry should be a checkpoint.
+// CheckpointDue reports whether the next entry should be a checkpoint. One that is written by a process
+// which a slot was withheld from would hide that slot's snapshot from all others, so doubt puts it off.
 func (l *Ledger) CheckpointDue() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.head.Seq+1 >= l.checkpoint+CheckpointEvery
+	return l.head.Seq+1 >= max(l.checkpoint, l.doubt())+CheckpointEvery
+}
+
+// doubt is the newest slot that holds no valid entry for us, and that nobody vouches for; 0 for none.
+func (l *Ledger) doubt() uint64 {
+	for _, d := range slices.Backward(l.damage) {
+		if !d.Vouched {
+			return d.Seq
+		}
+	}
+	return 0
 }
 
 // Refresh reads the entries that others have added.
@@ -221,15 +239,21 @@ func (l *Ledger) Append(ctx context.Context, p Proposal) (format.SnapRef, error)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
+		if l.newer {
+			return format.SnapRef{}, fmt.Errorf("commit log: %w: it holds entries of a later release, which must write here: use that release", format.ErrVersion)
+		}
 		body, sealed, err := p.Build(l.state)
 		if err != nil {
 			return format.SnapRef{}, err
 		}
 		e := &format.LogEntry{
-			Seq: l.head.Seq + 1, Prev: l.head.Hash, Kind: p.Kind,
-			Checkpoint: l.checkpoint, Body: body, Sealed: sealed,
+			Seq: l.head.Seq + 1, Prev: l.head.Chain, Kind: p.Kind,
+			Checkpoint: l.checkpoint, Enrolled: l.state.Enrolled, Body: body, Sealed: sealed,
 		}
 		object := l.encode(e, p.Signer)
+		if err := l.would(e, object); err != nil {
+			return format.SnapRef{}, fmt.Errorf("commit log: the entry would not be valid: %w", err)
+		}
 		err = l.c.Store.Create(ctx, format.EntryKey(e.Seq), object)
 		if errors.Is(err, store.ErrExists) {
 			if err := l.refresh(ctx); err != nil {
@@ -277,40 +301,79 @@ func (l *Ledger) Entry(ctx context.Context, ref format.SnapRef) (*format.LogEntr
 
 var errAltered = errors.New("the store returned other bytes than were committed")
 
+// would reports whether an entry about to be written would be taken by every reader.
+func (l *Ledger) would(e *format.LogEntry, object []byte) error {
+	if _, err := l.check(e.Seq, object); err != nil {
+		return err
+	}
+	trial := &Ledger{c: l.c, head: l.head, checkpoint: l.checkpoint, state: l.copyState()}
+	return trial.take(e)
+}
+
 // apply takes the object at seq, the next slot, into the state.
 func (l *Ledger) apply(seq uint64, object []byte) {
-	prev := l.head
-	l.head = Pin{Seq: seq, Hash: sha256.Sum256(object)}
 	e, err := l.check(seq, object)
+	l.applyChecked(seq, object, e, err)
+}
+
+// applyChecked is apply for an object of which check has said e and err.
+func (l *Ledger) applyChecked(seq uint64, object []byte, e *format.LogEntry, err error) {
+	prev := l.head
+	before, beforeCheckpoint := l.copyState(), l.checkpoint
+	if err == nil && seq > 0 && e.Prev != prev.Chain {
+		// This entry's writer saw other bytes in some slot before it than we did. Go on from what it saw.
+		l.altered(seq - 1)
+		before, beforeCheckpoint = l.copyState(), l.checkpoint
+		prev.Chain = e.Prev
+	} else if err == nil {
+		l.vouch()
+	}
+	l.head = Pin{Seq: seq, Hash: sha256.Sum256(object), Chain: format.Chain(prev.Chain, object)}
 	if err == nil {
 		err = l.take(e)
 	}
 	if err != nil {
+		l.state, l.checkpoint = before, beforeCheckpoint
+		l.before = nil
 		l.damage = append(l.damage, Damage{Seq: seq})
 		return
 	}
-	if seq == 0 {
-		return
-	}
-	if e.Prev == prev.Hash {
-		l.vouch()
-	} else if !l.damaged(seq - 1) {
-		// A valid entry follows other bytes than those we were given: they were altered since.
-		l.damage = append(l.damage, Damage{Seq: seq - 1})
-	}
+	l.before, l.beforeCheckpoint = before, beforeCheckpoint
 }
 
-// vouch marks the run of damaged slots just below the head: the entry at the head was chained to them.
+// altered notes that the bytes of slot last, or of one of the invalid slots just before it, are not those
+// that the next entry was chained to. A valid entry in slot last is then not the one that was committed.
+func (l *Ledger) altered(last uint64) {
+	l.broken = last + 1
+	if l.damaged(last) {
+		return // it and its neighbours stay damage that nobody vouches for
+	}
+	if l.before != nil {
+		l.state, l.checkpoint = l.before, l.beforeCheckpoint
+	}
+	l.damage = append(l.damage, Damage{Seq: last})
+}
+
+// vouch marks the damaged slots since the chain was last broken: a valid entry was chained to their very
+// bytes.
 func (l *Ledger) vouch() {
-	want := l.head.Seq - 1
-	for i := len(l.damage) - 1; i >= 0 && l.damage[i].Seq == want; i-- {
+	for i := len(l.damage) - 1; i >= 0 && l.damage[i].Seq >= l.broken; i-- {
 		l.damage[i].Vouched = true
-		want--
 	}
 }
 
 func (l *Ledger) damaged(seq uint64) bool {
 	return slices.ContainsFunc(l.damage, func(d Damage) bool { return d.Seq == seq })
+}
+
+// copyState copies the state so far as take changes it.
+func (l *Ledger) copyState() *format.State {
+	if l.state == nil {
+		return nil
+	}
+	s := *l.state
+	s.Slots, s.Segments, s.Snapshots = slices.Clip(s.Slots), slices.Clip(s.Segments), slices.Clip(s.Snapshots)
+	return &s
 }
 
 // check decodes an entry and verifies that it belongs at seq and is signed by a key that may write it.
@@ -321,6 +384,9 @@ func (l *Ledger) check(seq uint64, object []byte) (*format.LogEntry, error) {
 	}
 	if e.Repo != l.c.Repo || e.Seq != seq || (seq == 0) != (e.Kind == format.KindGenesis) {
 		return nil, errors.New("the entry belongs elsewhere")
+	}
+	if l.state != nil && seq > 0 && e.Enrolled != l.state.Enrolled {
+		return nil, errors.New("the entry was written under another enrolment")
 	}
 	key := l.key(e)
 	if key == nil {
@@ -334,16 +400,25 @@ func (l *Ledger) key(e *format.LogEntry) []byte {
 	if e.Signer == SignerID(l.c.AdminKey) {
 		return l.c.AdminKey
 	}
-	switch e.Kind {
-	case format.KindSnapshot, format.KindPartial, format.KindCheckpoint:
+	switch {
+	case e.Kind == format.KindSnapshot, e.Kind == format.KindPartial, e.Kind == format.KindCheckpoint, e.Kind >= ignorable:
 	default:
 		return nil
 	}
-	if l.state == nil { // the base of an opening: a checkpoint, judged by the keys it carries; see load
+	if l.state == nil { // the base of an opening: see start
 		return nil
 	}
-	for _, w := range l.state.Enrolment.Writers {
-		if SignerID(w) == e.Signer {
+	return writer(&l.state.Enrolment, e.Signer)
+}
+
+// ignorable is the first kind of entry that a reader may pass over without knowing it. An unknown kind
+// below it means that an older release must not write any more.
+const ignorable = 128
+
+// writer returns the enrolled key of that name, or nil.
+func writer(x *format.Enrolment, id format.WriterID) []byte {
+	for _, w := range x.Writers {
+		if SignerID(w) == id {
 			return w
 		}
 	}
@@ -358,8 +433,9 @@ func (l *Ledger) take(e *format.LogEntry) error {
 		if err != nil {
 			return err
 		}
-		if e.Kind == format.KindCheckpoint && l.state != nil {
-			if err := sameButSegments(l.state, s); err != nil {
+		if e.Kind == format.KindCheckpoint {
+			admin := e.Signer == SignerID(l.c.AdminKey)
+			if err := follows(l.state, s, e.Signer, admin); err != nil {
 				return err
 			}
 		}
@@ -369,11 +445,19 @@ func (l *Ledger) take(e *format.LogEntry) error {
 		if err != nil {
 			return err
 		}
-		l.state.Enrolment = *x
+		l.state.Enrolment, l.state.Enrolled = *x, e.Seq
 	case format.KindSnapshot, format.KindPartial:
 		c, err := format.DecodeCommit(e.Body)
 		if err != nil {
 			return err
+		}
+		foreign := func(s format.Segment) bool { return s.Writer != e.Signer }
+		if slices.ContainsFunc(c.Segments, foreign) {
+			return errors.New("the entry names another writer's index segment as its own")
+		}
+		again := func(s format.SnapRef) bool { return s.ID == c.ID }
+		if e.Kind == format.KindSnapshot && slices.ContainsFunc(l.state.Snapshots, again) {
+			return errors.New("there is a snapshot of that id")
 		}
 		l.addSegments(c.Segments)
 		if e.Kind == format.KindSnapshot {
@@ -384,9 +468,13 @@ func (l *Ledger) take(e *format.LogEntry) error {
 		if err != nil {
 			return err
 		}
-		l.state.Slots = slices.DeleteFunc(l.state.Slots, func(s format.SlotInfo) bool { return s.ID == c.Slot.ID })
+		l.state.Slots = slices.DeleteFunc(slices.Clone(l.state.Slots), func(s format.SlotInfo) bool { return s.ID == c.Slot.ID })
 		if !c.Removed {
 			l.state.Slots = append(l.state.Slots, c.Slot)
+		}
+	default:
+		if e.Kind < ignorable {
+			l.newer = true
 		}
 	}
 	return nil
@@ -400,13 +488,20 @@ func (l *Ledger) addSegments(ss []format.Segment) {
 	}
 }
 
-// sameButSegments refuses a checkpoint that says anything else than the entries before it; only index
-// segments may have been merged.
-func sameButSegments(have, said *format.State) error {
+// follows refuses a checkpoint that says anything else than the entries before it. Only index segments may
+// have been merged, and by a writer only its own.
+func follows(have, said *format.State, signer format.WriterID, admin bool) error {
 	a, b := *have, *said
 	a.Segments, b.Segments = nil, nil
 	if !bytes.Equal(a.Append(nil), b.Append(nil)) {
 		return errors.New("the checkpoint contradicts the log")
+	}
+	if admin {
+		return nil
+	}
+	own := func(s format.Segment) bool { return s.Writer == signer }
+	if !slices.Equal(slices.DeleteFunc(slices.Clone(have.Segments), own), slices.DeleteFunc(slices.Clone(said.Segments), own)) {
+		return errors.New("the checkpoint changes another writer's index segments")
 	}
 	return nil
 }
@@ -446,7 +541,40 @@ func (l *Ledger) follow(ctx context.Context, from, to uint64) error {
 		return nil
 	}
 	return l.readRange(ctx, from, to, func(seq uint64, object []byte) error {
-		l.apply(seq, object)
+		e, invalid := l.check(seq, object)
+		for try := 1; invalid != nil && try < readings; try++ {
+			again, err := l.readAgain(ctx, seq, time.Duration(try)*10*time.Millisecond)
+			if err != nil {
+				return err
+			}
+			if len(again) > 0 && bytes.Equal(again, object) {
+				break // this is what the store holds
+			}
+			object = again
+			e, invalid = l.check(seq, object)
+		}
+		l.applyChecked(seq, object, e, invalid)
 		return nil
 	})
+}
+
+// readings is how often a slot is read before it is taken for one that holds no valid entry. A process that
+// went on from a slot it misread would contradict, in the entry it writes next, what was committed there.
+const readings = 4
+
+// readAgain reads a slot once more, after a pause in which a store that lags may catch up.
+func (l *Ledger) readAgain(ctx context.Context, seq uint64, pause time.Duration) ([]byte, error) {
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	object, err := l.c.Store.Get(ctx, format.EntryKey(seq), maxEntry)
+	if errors.Is(err, store.ErrNotFound) {
+		return []byte{}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("commit log: %w", err)
+	}
+	return object, nil
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -151,9 +152,9 @@ func (l *Ledger) checkpointOf(ctx context.Context, at uint64) (uint64, error) {
 	}
 }
 
-// start takes the checkpoint at base as the first state, if it is sound. A checkpoint carries the keys
-// that were enrolled when it was written. Whoever holds one of those keys is trusted to have added the
-// log up; Verify, which check runs, adds it up again from entry 0.
+// start takes the checkpoint at base as the first state, if it is sound. Who is enrolled it may only repeat
+// from an entry that the administrator signed. For the rest, whoever is enrolled is trusted to have added
+// the log up; Verify, which check runs, adds it up again from entry 0.
 func (l *Ledger) start(ctx context.Context, base uint64) (bool, error) {
 	object, err := l.c.Store.Get(ctx, format.EntryKey(base), maxEntry)
 	if errors.Is(err, store.ErrNotFound) {
@@ -166,41 +167,57 @@ func (l *Ledger) start(ctx context.Context, base uint64) (bool, error) {
 	if err != nil || e.Seq != base || e.Repo != l.c.Repo {
 		return false, nil
 	}
-	key := l.c.AdminKey
-	switch {
-	case base == 0 && e.Kind == format.KindGenesis:
-	case base != 0 && e.Kind == format.KindCheckpoint:
-		if key, err = l.writerKey(ctx, e); err != nil || key == nil {
-			return false, err
-		}
-	default:
-		return false, nil
-	}
-	if seal.Verify(key, signDomain, signed, sig) != nil {
-		return false, nil
-	}
 	st, err := format.DecodeState(e.Body)
 	if err != nil {
 		return false, nil
 	}
+	key := l.c.AdminKey
+	switch {
+	case base == 0 && e.Kind == format.KindGenesis && st.Enrolled == 0:
+	case base != 0 && e.Kind == format.KindCheckpoint && st.Enrolled == e.Enrolled && st.Enrolled < base:
+		x, err := l.enrolment(ctx, st.Enrolled)
+		if err != nil {
+			return false, err
+		}
+		if x == nil || !bytes.Equal(x.Append(nil), st.Enrolment.Append(nil)) {
+			return false, nil // it enrols keys that the administrator did not
+		}
+		if e.Signer != SignerID(l.c.AdminKey) {
+			key = writer(x, e.Signer)
+		}
+	default:
+		return false, nil
+	}
+	if key == nil || seal.Verify(key, signDomain, signed, sig) != nil {
+		return false, nil
+	}
 	l.state, l.checkpoint = st, base
-	l.head = Pin{Seq: base, Hash: sha256.Sum256(object)}
+	l.head = Pin{Seq: base, Hash: sha256.Sum256(object), Chain: format.Chain(e.Prev, object)}
 	return true, nil
 }
 
-// writerKey returns the enrolled key that signed a checkpoint. Enrolments come from entries that the
-// administrator signed: the genesis, or a later one that the checkpoint repeats.
-func (l *Ledger) writerKey(ctx context.Context, e *format.LogEntry) ([]byte, error) {
-	if e.Signer == SignerID(l.c.AdminKey) {
-		return l.c.AdminKey, nil
+// enrolment reads an enrolment that the administrator signed, from its own entry. It is nil if there is
+// none there.
+func (l *Ledger) enrolment(ctx context.Context, seq uint64) (*format.Enrolment, error) {
+	object, err := l.c.Store.Get(ctx, format.EntryKey(seq), maxEntry)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
 	}
-	genesis := &Ledger{c: l.c}
-	if ok, err := genesis.start(ctx, 0); err != nil || !ok {
-		return nil, err
+	if err != nil {
+		return nil, fmt.Errorf("commit log: %w", err)
 	}
-	for _, w := range genesis.state.Enrolment.Writers {
-		if SignerID(w) == e.Signer {
-			return w, nil
+	e, signed, sig, err := format.DecodeLogEntry(object)
+	if err != nil || e.Seq != seq || e.Repo != l.c.Repo || seal.Verify(l.c.AdminKey, signDomain, signed, sig) != nil {
+		return nil, nil
+	}
+	switch e.Kind {
+	case format.KindGenesis:
+		if st, err := format.DecodeState(e.Body); err == nil {
+			return &st.Enrolment, nil
+		}
+	case format.KindEnrol:
+		if x, err := format.DecodeEnrolment(e.Body); err == nil {
+			return x, nil
 		}
 	}
 	return nil, nil
@@ -224,7 +241,7 @@ func (l *Ledger) Verify(ctx context.Context) ([]Damage, error) {
 	if v.head != head {
 		return v.damage, fmt.Errorf("commit log: entry %d: %w", head.Seq, errAltered)
 	}
-	if err := sameButSegments(v.state, l.State()); err != nil {
+	if err := follows(v.state, l.State(), format.WriterID{}, true); err != nil {
 		return v.damage, fmt.Errorf("commit log: %w", err)
 	}
 	return v.damage, nil

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -14,8 +15,8 @@ import (
 	"github.com/carekeep/carekeep/internal/store"
 )
 
-// ErrDamaged is wrapped when a pack's bytes are not those that were stored.
-var ErrDamaged = errors.New("a pack is damaged")
+// ErrDamaged is wrapped when bytes in the store are not those that were stored.
+var ErrDamaged = errors.New("the repository is damaged")
 
 // Keyring finds the key of a session's streams. It is safe for concurrent use.
 type Keyring interface {
@@ -138,43 +139,140 @@ func (r *Reader) run(ctx context.Context, st *seal.Stream, ref format.PackRef, s
 	return nil
 }
 
-// Whole reads a whole pack, verifies its digest, decrypts it and returns its frames. F is called with
-// each decoded frame; where is the frame's offset. The bytes are valid until f returns.
-func (r *Reader) Whole(ctx context.Context, ref format.PackRef, f func(frame format.Frame, where uint32, plain []byte) error) error {
+// Buffer is the memory that [Reader.Whole] works in: a pack as it is stored, and a frame before and after
+// decoding. The zero Buffer is ready and grows as needed. It is for one goroutine at a time.
+type Buffer struct {
+	object, plain, frame []byte
+	decoder              *compress.Decoder
+}
+
+// Whole reads a whole pack and verifies all of it: its digest, the footer, every frame, and that what lies
+// between the last frame and the footer is zeros. F is called with each frame in the order of the pack;
+// where is the frame's offset in the pack's plaintext, and plain, the decoded frame, is valid until f
+// returns. An error that wraps [ErrDamaged] is of the pack; f may have been called before it. The error of f
+// is returned as it is.
+func (r *Reader) Whole(ctx context.Context, ref format.PackRef, b *Buffer, f func(frame format.Frame, where uint32, plain []byte) error) error {
 	st, err := r.stream(ctx, ref)
 	if err != nil {
 		return err
 	}
-	sc, err := r.scratch()
-	if err != nil {
-		return err
-	}
-	defer r.release(sc)
-	if sc.object, err = r.store.ReadRange(ctx, ref.Key(), 0, int64(ref.Size), sc.object[:0]); err != nil {
-		return fmt.Errorf("pack: %w", err)
-	}
-	if sha256.Sum256(sc.object) != ref.Hash {
-		return fmt.Errorf("%w: its digest is another", ErrDamaged)
-	}
-	plain, _, err := st.Decrypt(sc.plain[:0], 0, sc.object, int64(ref.Size))
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	sc.plain = plain
-	frames, err := format.DecodeFooter(plain)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	where := uint32(0)
-	var buf []byte
-	for _, fr := range frames {
-		if buf, err = sc.decoder.Decode(buf[:0], fr.Codec, plain[where:where+fr.Stored], int(fr.Plain)); err != nil {
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
-		if err := f(fr, where, buf); err != nil {
+	if b.decoder == nil {
+		if b.decoder, err = compress.NewDecoder(); err != nil {
 			return err
 		}
-		where += fr.Stored
+	}
+	if b.object, err = r.store.ReadRange(ctx, ref.Key(), 0, int64(ref.Size), b.object[:0]); err != nil {
+		return fmt.Errorf("pack: %w", err)
+	}
+	if sha256.Sum256(b.object) != ref.Hash {
+		return fmt.Errorf("%w: its digest is another", ErrDamaged)
+	}
+	w := &window{st: st, object: b.object, plain: b.plain[:0]}
+	defer func() { b.plain = w.plain }()
+	frames, end, err := w.footer(r.suite)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	where := int64(0)
+	for _, fr := range frames {
+		stored, err := w.at(where, int64(fr.Stored))
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		plain := stored
+		if fr.Codec != compress.Raw || fr.Stored != fr.Plain {
+			if b.frame, err = b.decoder.Decode(b.frame[:0], fr.Codec, stored, int(fr.Plain)); err != nil {
+				return fmt.Errorf("%w: %w", ErrDamaged, err)
+			}
+			plain = b.frame
+		}
+		if err := f(fr, uint32(where), plain); err != nil {
+			return err
+		}
+		where += int64(fr.Stored)
+	}
+	return w.zeros(where, end)
+}
+
+// window decrypts an object from front to back, each segment once, and holds the plaintext of no more than
+// a frame: what is in the processor's cache is not fetched from memory again.
+type window struct {
+	st     *seal.Stream
+	object []byte
+	plain  []byte // plaintext from offset base on
+	base   int64
+	next   int64 // offset in the object of the first segment not decrypted yet
+}
+
+// footer returns the frames of the pack and where the footer begins in the plaintext.
+func (w *window) footer(suite seal.Suite) ([]format.Frame, int64, error) {
+	size, err := suite.PlainSize(int64(len(w.object)))
+	if err != nil || size < 4 {
+		return nil, 0, ErrDamaged
+	}
+	length, err := w.tail(size, 4)
+	if err != nil {
+		return nil, 0, err
+	}
+	n := int64(binary.BigEndian.Uint32(length))
+	if n > size-4 {
+		return nil, 0, ErrDamaged
+	}
+	footer, err := w.tail(size, n+4)
+	if err != nil {
+		return nil, 0, err
+	}
+	end := size - 4 - n
+	frames, err := format.DecodeFooterOf(footer, uint32(end))
+	return frames, end, err
+}
+
+// tail decrypts the last n bytes of the plaintext, apart from the window.
+func (w *window) tail(size, n int64) ([]byte, error) {
+	off, _ := w.st.Span(size-n, n)
+	plain, at, err := w.st.Decrypt(nil, off, w.object[off:], int64(len(w.object)))
+	if err != nil {
+		return nil, err
+	}
+	return plain[size-n-at:], nil
+}
+
+// at returns n bytes of the plaintext from offset off, which is never less than in the call before. They
+// are valid until the next call.
+func (w *window) at(off, n int64) ([]byte, error) {
+	if drop := min(off-w.base, int64(len(w.plain))); drop > 0 {
+		w.plain = w.plain[:copy(w.plain, w.plain[drop:])]
+		w.base += drop
+	}
+	size := int64(len(w.object))
+	for w.base+int64(len(w.plain)) < off+n {
+		if w.next >= size {
+			return nil, ErrDamaged
+		}
+		end := min(w.next+seal.SegmentSize, size)
+		plain, _, err := w.st.Decrypt(w.plain, w.next, w.object[w.next:end], size)
+		if err != nil {
+			return nil, err
+		}
+		w.plain, w.next = plain, end
+	}
+	return w.plain[off-w.base:][:n], nil
+}
+
+// zeros refuses padding, from off to end, that is anything else.
+func (w *window) zeros(off, end int64) error {
+	for off < end {
+		n := min(end-off, seal.SegmentSize)
+		b, err := w.at(off, n)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		for _, v := range b {
+			if v != 0 {
+				return fmt.Errorf("%w: its padding is not", ErrDamaged)
+			}
+		}
+		off += n
 	}
 	return nil
 }

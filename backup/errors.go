@@ -1,0 +1,136 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/carekeep/carekeep/internal/engine"
+	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/ledger"
+	"github.com/carekeep/carekeep/internal/seal"
+	"github.com/carekeep/carekeep/internal/store"
+)
+
+// Errors to be told apart with [errors.Is]. The text of no error holds a file name, a path or a label;
+// where those matter they are fields of a typed error.
+var (
+	// ErrNoRepository: the bucket holds no repository, or one whose creation was cut off.
+	ErrNoRepository = engine.ErrNoRepository
+	// ErrRepositoryExists: Create met a repository.
+	ErrRepositoryExists = engine.ErrExists
+	// ErrWrongKey: no key slot opens with this password or key service.
+	ErrWrongKey = engine.ErrWrongKey
+	// ErrNoCredential: this host holds no writer credential; open the repository once with a password.
+	ErrNoCredential = engine.ErrNoCredential
+	// ErrRole: the key that opened the repository does not allow this.
+	ErrRole = engine.ErrRole
+	// ErrNewerFormat: the repository was written by a newer release.
+	ErrNewerFormat = format.ErrVersion
+	// ErrUnsafeBucket: the bucket is gocloud's fileblob, which can lose data; use package dirblob.
+	ErrUnsafeBucket = engine.ErrFileblob
+	// ErrSingleWriter: the store cannot create objects exclusively, so two writers could overwrite each
+	// other; see CreateOptions.SingleWriter.
+	ErrSingleWriter = engine.ErrSingleWriter
+	// ErrRolledBack: the store shows an older state than this host has seen, or another log.
+	ErrRolledBack = ledger.ErrRolledBack
+	// ErrDamaged: bytes in the store are not those that were stored, or are missing.
+	ErrDamaged = engine.ErrDamaged
+	// ErrNoSnapshot: there is no such snapshot.
+	ErrNoSnapshot = errors.New("there is no such snapshot")
+	// ErrAmbiguous: the beginning of an id fits several snapshots.
+	ErrAmbiguous = errors.New("several snapshots fit: give more of the id")
+	// ErrLatestUnknown: the log's newest entries are damaged, so the newest snapshot is not known. Older
+	// ones can be opened by id.
+	ErrLatestUnknown = errors.New("the newest entry of the commit log is damaged: which snapshot is the latest is not known")
+	// ErrIncomplete is what every *IncompleteError is.
+	ErrIncomplete = errors.New("not everything could be kept")
+	// ErrNoSpace: the store is full. Nothing that was committed is lost.
+	ErrNoSpace = store.ErrSpace
+	// ErrStoreDenied: the store refused for lack of rights.
+	ErrStoreDenied = store.ErrDenied
+)
+
+// IncompleteError is returned beside a snapshot, or a report of a restore, that lacks something. It is not
+// a failure: what could be kept was kept and committed. Its text tells how much is missing, its fields
+// what.
+type IncompleteError struct {
+	// Total counts everything that is missing; Problems lists at most 100,000 of them.
+	Total    int64
+	Problems []Problem
+}
+
+func (e *IncompleteError) Error() string {
+	return fmt.Sprintf("%v: %d problems, listed in the error's fields", ErrIncomplete, e.Total)
+}
+
+// Unwrap makes errors.Is(err, ErrIncomplete) true.
+func (e *IncompleteError) Unwrap() error { return ErrIncomplete }
+
+// Problem is one thing that a snapshot or a restore lacks, and why.
+type Problem struct {
+	Path   string // patient data: not for logs
+	Reason Reason
+	Detail string // the system's words, without the path
+}
+
+// Reason says why something is missing.
+type Reason byte
+
+// The reasons. Their numbers are part of the repository format.
+const (
+	Unreadable     Reason = 1 // it could not be read
+	Vanished       Reason = 2 // it was gone when it was to be read
+	Changed        Reason = 3 // it changed while it was read; what is kept may mix old and new
+	Refused        Reason = 4 // a snapshot cannot hold it
+	LostAttributes Reason = 5 // it is kept, without some of its attributes
+	NotRestored    Reason = 6 // it is in the snapshot and could not be restored
+)
+
+func (r Reason) String() string {
+	switch r {
+	case Unreadable:
+		return "unreadable"
+	case Vanished:
+		return "vanished"
+	case Changed:
+		return "changed while it was read"
+	case Refused:
+		return "cannot be kept"
+	case LostAttributes:
+		return "attributes lost"
+	case NotRestored:
+		return "not restored"
+	}
+	return "unknown reason"
+}
+
+// DamageError is returned beside the report of a check that found damage.
+type DamageError struct {
+	Total int64 // findings, also those that the report does not list
+}
+
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("%v: %d findings, listed in the report", ErrDamaged, e.Total)
+}
+
+// Unwrap makes errors.Is(err, ErrDamaged) true.
+func (e *DamageError) Unwrap() error { return ErrDamaged }
+
+// class is the word by which logs, spans and metrics know an error: one of a closed set.
+func class(err error) string {
+	for _, c := range []struct {
+		err  error
+		word string
+	}{
+		{context.Canceled, "canceled"}, {context.DeadlineExceeded, "deadline_exceeded"},
+		{ErrIncomplete, "incomplete"}, {ErrWrongKey, "wrong_key"}, {ErrRole, "role"}, {ErrNewerFormat, "newer_format"},
+		{ErrRolledBack, "rolled_back"}, {ErrDamaged, "damaged"}, {seal.ErrAuthentication, "damaged"}, {format.ErrMalformed, "damaged"},
+		{ErrNoSpace, "no_space"}, {ErrStoreDenied, "denied"}, {store.ErrNotFound, "not_found"}, {store.ErrExists, "exists"},
+	} {
+		if errors.Is(err, c.err) {
+			return c.word
+		}
+	}
+	return "other"
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/carekeep/carekeep/backup"
+)
+
+type backupCmd struct {
+	Paths    []string          `arg:"" optional:"" name:"path" help:"Folders and files to back up."`
+	Stdin    string            `help:"Back up standard input under this name." placeholder:"NAME"`
+	Label    map[string]string `help:"Keep a label with the snapshot." placeholder:"K=V"`
+	Exclude  []string          `help:"Leave out what the pattern matches; see the package documentation." placeholder:"GLOB" sep:"none"`
+	FullRead bool              `help:"Read every file again."`
+	Compress string            `help:"fastest, balanced or smallest." enum:"fastest,balanced,smallest" default:"fastest"`
+	Name     string            `help:"Name of the series of snapshots; by default the path." placeholder:"NAME"`
+	Workers  int               `help:"Files read at once."`
+}
+
+func (c *backupCmd) Run(a *app) error {
+	src, err := c.source(a)
+	if err != nil {
+		return err
+	}
+	p := a.progress()
+	r, b, err := a.open(true, p.event)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	defer r.Close()
+	levels := map[string]backup.Compression{"fastest": backup.Fastest, "balanced": backup.Balanced, "smallest": backup.Smallest}
+	snap, err := r.Backup(a.ctx, src, &backup.BackupOptions{
+		Labels: c.Label, Exclude: c.Exclude, FullRead: c.FullRead, Name: c.Name,
+		Compression: levels[c.Compress], Workers: c.Workers,
+	})
+	p.end()
+	if snap != nil {
+		c.report(a, snap)
+	}
+	return err
+}
+
+func (c *backupCmd) report(a *app, s *backup.Snapshot) {
+	st, run := s.Stats(), s.Run()
+	if a.JSON {
+		a.line(map[string]any{
+			"type": "snapshot", "id": s.ID(), "outcome": s.Outcome().String(), "files": st.Files, "folders": st.Folders,
+			"others": st.Others, "bytes": st.Bytes, "problems": st.Problems, "read": run.BytesRead, "stored": run.BytesStored,
+			"unchanged": run.Unchanged, "seconds": s.Finished().Sub(s.Time()).Seconds(),
+		})
+		return
+	}
+	fmt.Fprintf(a.stdout, "snapshot %s %s: %d files, %s; read %s, stored %s\n",
+		s.ID()[:12], s.Outcome(), st.Files, size(st.Bytes), size(run.BytesRead), size(run.BytesStored))
+}
+
+// source makes one source of what was named. A single folder is the root of the snapshot; several things
+// stand in it under their base names.
+func (c *backupCmd) source(a *app) (fs.FS, error) {
+	switch {
+	case len(c.Paths) == 0 && c.Stdin == "":
+		return nil, usageError{errors.New("nothing to back up: name a path, or --stdin NAME")}
+	case len(c.Paths) == 0:
+		return backup.Stream(c.Stdin, a.stdin), nil
+	case len(c.Paths) == 1 && c.Stdin == "":
+		return backup.Dir(c.Paths[0]), nil
+	}
+	parts := map[string]fs.FS{}
+	if c.Stdin != "" {
+		parts[c.Stdin] = backup.Stream(c.Stdin, a.stdin)
+	}
+	for _, p := range c.Paths {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return nil, err
+		}
+		name := filepath.Base(abs)
+		for i := 2; ; i++ {
+			if _, taken := parts[name]; !taken {
+				break
+			}
+			name = filepath.Base(abs) + "-" + strconv.Itoa(i)
+		}
+		parts[name] = backup.Dir(p)
+	}
+	return backup.Group(parts), nil
+}
+
+// meter shows progress: a bar on a terminal, JSON lines with --json, else nothing.
+type meter struct {
+	a    *app
+	bar  *progressbar.ProgressBar
+	last time.Time
+}
+
+func (a *app) progress() *meter {
+	m := &meter{a: a}
+	f, ok := a.stderr.(*os.File)
+	if !a.JSON && ok && term.IsTerminal(int(f.Fd())) {
+		m.bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(f), progressbar.OptionShowBytes(true),
+			progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(100*time.Millisecond))
+	}
+	return m
+}
+
+func (m *meter) event(p backup.Progress) {
+	if m.bar != nil {
+		if p.BytesAll > 0 {
+			m.bar.ChangeMax64(max(p.BytesAll, p.Bytes))
+		}
+		m.bar.Describe(fmt.Sprintf("%s: %s, %d files", p.Operation, p.Phase, p.Files))
+		_ = m.bar.Set64(p.Bytes)
+		return
+	}
+	if m.a.JSON && (p.Done || time.Since(m.last) > time.Second) {
+		m.last = time.Now()
+		m.a.line(map[string]any{
+			"type": "progress", "operation": p.Operation, "phase": p.Phase, "files": p.Files, "bytes": p.Bytes,
+			"stored": p.Stored, "files_all": p.FilesAll, "bytes_all": p.BytesAll,
+			"elapsed": p.Elapsed.Seconds(), "remaining": p.Remaining.Seconds(), "done": p.Done,
+		})
+	}
+}
+
+func (m *meter) end() {
+	if m.bar != nil {
+		_ = m.bar.Finish()
+	}
+}
+
+// clean turns what a person types into a path of a snapshot.
+func clean(p string) string {
+	p = strings.Trim(filepath.ToSlash(p), "/")
+	for strings.HasPrefix(p, "./") {
+		p = p[2:]
+	}
+	if p == "" {
+		return "."
+	}
+	return p
+}

@@ -1,0 +1,141 @@
+// Command carekeep is the operator's and rescuer's tool for Carekeep repositories. It is built on the
+// public packages alone, so it also shows how they are used.
+//
+//	carekeep init      --repo R
+//	carekeep backup    --repo R PATH... [--stdin NAME] [--label k=v] [--exclude GLOB] [--full-read]
+//	carekeep snapshots --repo R
+//	carekeep ls        --repo R SNAPSHOT [PATH]
+//	carekeep cat       --repo R SNAPSHOT PATH
+//	carekeep diff      --repo R OLD NEW
+//	carekeep restore   --repo R SNAPSHOT --to DIR [PATH...]
+//	carekeep check     --repo R [--read-all]
+//	carekeep key       --repo R list|add|remove
+//
+// R is a folder or a URL of file, s3, gs or azblob. SNAPSHOT is an id, the beginning of one, or "latest".
+//
+// The password comes from CAREKEEP_PASSWORD or the terminal. A backup on a host that holds its writer
+// credential asks for none. The exit status is 0 when the work is complete, 1 when it failed, 2 for a wrong
+// call, and 3 when it is incomplete: something could not be read, or could not be restored.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/carekeep/carekeep/backup"
+)
+
+// Exit statuses.
+const (
+	exitComplete   = 0
+	exitFailed     = 1
+	exitUsage      = 2
+	exitIncomplete = 3
+)
+
+type command struct {
+	Repo     string `help:"Folder or URL of the repository." placeholder:"URL-OR-FOLDER" env:"CAREKEEP_REPO" required:""`
+	JSON     bool   `help:"Write JSON lines."`
+	HostDir  string `help:"Folder for what this host keeps; by default carekeep in the user's configuration folder." env:"CAREKEEP_HOST_DIR" placeholder:"DIR"`
+	NoHost   bool   `help:"Keep nothing on this host."`
+	Upload   string `help:"Limit uploads, bytes per second (suffixes k, M, G)." placeholder:"RATE"`
+	Download string `help:"Limit downloads likewise." placeholder:"RATE"`
+
+	Init      initCmd      `cmd:"" help:"Make a repository."`
+	Backup    backupCmd    `cmd:"" help:"Make a snapshot."`
+	Snapshots snapshotsCmd `cmd:"" help:"List the snapshots."`
+	Ls        lsCmd        `cmd:"" help:"List what a snapshot holds."`
+	Cat       catCmd       `cmd:"" help:"Write one file of a snapshot to standard output."`
+	Diff      diffCmd      `cmd:"" help:"Show what changed between two snapshots."`
+	Restore   restoreCmd   `cmd:"" help:"Restore a snapshot, or parts of it."`
+	Check     checkCmd     `cmd:"" help:"Check the repository."`
+	Key       keyCmd       `cmd:"" help:"List, add and remove keys."`
+}
+
+// app is what a command works with.
+type app struct {
+	*command
+	ctx    context.Context
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+}
+
+func main() {
+	// Buffers are reused, so a small heap costs little time.
+	debug.SetGCPercent(25)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	c := &command{}
+	exited := -1
+	parser, err := kong.New(c, kong.Name("carekeep"), kong.Writers(stdout, stderr),
+		kong.Description("Encrypted, deduplicated backups of clinical systems."),
+		kong.Exit(func(code int) { exited = code }), kong.UsageOnError())
+	if err != nil {
+		fmt.Fprintln(stderr, "carekeep:", err)
+		return exitFailed
+	}
+	k, err := parser.Parse(args)
+	if exited >= 0 { // --help
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "carekeep:", err)
+		return exitUsage
+	}
+	a := &app{command: c, ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr}
+	return a.exit(k.Run(a))
+}
+
+// usageError is a call that cannot be right.
+type usageError struct{ error }
+
+func (a *app) exit(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitComplete
+	case errors.As(err, &usage):
+		fmt.Fprintln(a.stderr, "carekeep:", err)
+		return exitUsage
+	case errors.Is(err, backup.ErrIncomplete):
+		a.incomplete(err)
+		return exitIncomplete
+	}
+	if a.JSON {
+		a.line(map[string]any{"type": "error", "error": err.Error()})
+	}
+	fmt.Fprintln(a.stderr, "carekeep:", err)
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(a.stderr, "carekeep: stopped; running the same command again goes on from here")
+	}
+	return exitFailed
+}
+
+// incomplete shows the operator, and nobody else, what is missing.
+func (a *app) incomplete(err error) {
+	var inc *backup.IncompleteError
+	if !errors.As(err, &inc) {
+		fmt.Fprintln(a.stderr, "carekeep:", err)
+		return
+	}
+	for _, p := range inc.Problems {
+		if a.JSON {
+			a.line(map[string]any{"type": "problem", "path": p.Path, "reason": p.Reason.String(), "detail": p.Detail})
+		} else {
+			fmt.Fprintf(a.stderr, "%s: %s: %s\n", show(p.Path), p.Reason, p.Detail)
+		}
+	}
+	fmt.Fprintf(a.stderr, "carekeep: incomplete: %d problems\n", inc.Total)
+}

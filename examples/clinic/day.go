@@ -1,0 +1,322 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"time"
+
+	"gocloud.dev/blob"
+
+	"github.com/carekeep/carekeep/backup"
+	"github.com/carekeep/carekeep/backup/dirblob"
+	"github.com/carekeep/carekeep/internal/practice"
+)
+
+// day is a day in the life of the practice.
+type day int
+
+const (
+	first day = iota
+	second
+	days
+)
+
+func (d day) String() string { return [...]string{"the first day", "the second day"}[d] }
+
+// clinic is one run: where things are, and what is known so far.
+type clinic struct {
+	config
+	folder     string       // the practice's data, as its software sees it
+	repository string       // the bucket: in real life another disk, or an object store
+	host       string       // what the practice's computer keeps for its next backup
+	restored   [days]string // fresh folders
+
+	out      *report
+	bar      *meter
+	password string
+	bucket   *blob.Bucket
+	repo     *backup.Repository
+
+	made     *practice.Summary
+	lived    *practice.DaySummary
+	was      [days]manifest // each day's folder, noted by other code than the backup's
+	snaps    [days]*backup.Snapshot
+	stored   [days]int64 // bytes that each day added to the repository
+	verdicts [days]verdict
+	changes  bool // the snapshots differ just as the days did
+	sound    bool // the check found nothing
+	document bool // one document came out of the snapshot as it was, or not at all if it was damaged
+}
+
+func newClinic(cfg config, root string, stdout, stderr io.Writer) *clinic {
+	return &clinic{
+		config: cfg, password: newPassword(),
+		folder:     filepath.Join(root, "practice"),
+		repository: filepath.Join(root, "repository"),
+		host:       filepath.Join(root, "host"),
+		restored:   [days]string{filepath.Join(root, "restored-1"), filepath.Join(root, "restored-2")},
+		out:        &report{w: stdout}, bar: newMeter(stderr, cfg.size),
+	}
+}
+
+// step is one line of the report. It returns what the line says beside the time taken.
+type step struct {
+	title string
+	do    func(context.Context) (string, error)
+}
+
+// steps are the story, in order.
+func (c *clinic) steps() []step {
+	all := []step{
+		{"Make a sample practice", c.makePractice},
+		{"Note every file", c.note(first)},
+		{"Create the repository", c.createRepository},
+		{"Back up the first day", c.backUp(first)},
+		{"Work for a day", c.workForADay},
+		{"Note every file", c.note(second)},
+		{"Back up the second day", c.backUp(second)},
+	}
+	if c.hurt {
+		all = append(all, step{"Damage one stored byte", c.damage})
+	}
+	return append(all, []step{
+		{"Open on another computer", c.openElsewhere},
+		{"See what changed", c.seeChanges},
+		{"Restore the first day", c.restore(first)},
+		{"Compare the first day", c.compare(first)},
+		{"Restore the second day", c.restore(second)},
+		{"Compare the second day", c.compare(second)},
+		{"Read and check all that is stored", c.check},
+		{"Open one document", c.openDocument},
+	}...)
+}
+
+// work takes the steps. The first error ends it; a copy that differs is no error but a finding.
+func (c *clinic) work(ctx context.Context) error {
+	for _, s := range c.steps() {
+		start := time.Now()
+		c.bar.begin(s.title)
+		told, err := s.do(ctx)
+		c.bar.end()
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.title, err)
+		}
+		c.out.step(s.title, time.Since(start), told)
+	}
+	return nil
+}
+
+// close lets go of the repository and its bucket.
+func (c *clinic) close() error {
+	var errs [2]error
+	if c.repo != nil {
+		errs[0] = c.repo.Close()
+	}
+	if c.bucket != nil {
+		errs[1] = c.bucket.Close()
+	}
+	return errors.Join(errs[:]...)
+}
+
+func (c *clinic) practice() *practice.Options {
+	return &practice.Options{Seed: c.seed, Size: c.size, Progress: c.bar.practice()}
+}
+
+func (c *clinic) makePractice(ctx context.Context) (told string, err error) {
+	c.made, err = practice.Generate(ctx, c.folder, c.practice())
+	if err != nil {
+		return "", err
+	}
+	return c.out.practice(c.made), nil
+}
+
+// note takes the manifest of the folder as it is that day.
+func (c *clinic) note(d day) func(context.Context) (string, error) {
+	return func(ctx context.Context) (told string, err error) {
+		c.was[d], err = takeManifest(ctx, c.folder, c.bar.bytes())
+		return "digest, mode and time of " + number(len(c.was[d])) + " files and folders", err
+	}
+}
+
+func (c *clinic) createRepository(ctx context.Context) (told string, err error) {
+	c.bucket, err = dirblob.OpenBucket(c.repository, &dirblob.Options{CreateDir: true})
+	if err != nil {
+		return "", err
+	}
+	// The host's folder is named so that this run leaves nothing in the user's configuration folder.
+	c.repo, err = backup.Create(ctx, c.bucket, backup.Password(c.password), &backup.CreateOptions{
+		Options: backup.Options{HostDir: c.host, Progress: c.bar.event},
+	})
+	return "encrypted, opened by a password", err
+}
+
+func (c *clinic) backUp(d day) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		snap, err := c.repo.Backup(ctx, backup.Dir(c.folder), nil)
+		if err != nil { // also when something could not be read: nothing here may be missing
+			return "", err
+		}
+		c.snaps[d], c.stored[d] = snap, snap.Run().BytesStored
+		return fmt.Sprintf("%s files, %s; stored %s", number(snap.Stats().Files), size(snap.Stats().Bytes), size(c.stored[d])), nil
+	}
+}
+
+func (c *clinic) workForADay(ctx context.Context) (told string, err error) {
+	c.lived, err = practice.LiveDay(ctx, c.folder, 1, c.practice())
+	if err != nil {
+		return "", err
+	}
+	return c.out.day(c.lived), nil
+}
+
+// openElsewhere is the day of the loss: the practice's computer is gone with all that it kept. The bucket and
+// the password must do.
+func (c *clinic) openElsewhere(ctx context.Context) (string, error) {
+	if err := c.repo.Close(); err != nil {
+		return "", err
+	}
+	repo, err := backup.Open(ctx, c.bucket, backup.Password(c.password), &backup.Options{Stateless: true, Progress: c.bar.event})
+	if err != nil {
+		c.repo = nil
+		return "", err
+	}
+	c.repo = repo
+	n := 0
+	for snap, err := range repo.Snapshots(ctx) {
+		if err != nil {
+			return "", err
+		}
+		if n == int(days) || snap.ID() != c.snaps[n].ID() {
+			return "", errors.New("the repository lists other snapshots than those that were made")
+		}
+		c.snaps[n] = snap
+		n++
+	}
+	if n != int(days) {
+		return "", fmt.Errorf("the repository lists %d snapshots", n)
+	}
+	return "with the password alone: 2 snapshots", nil
+}
+
+// seeChanges asks the repository what the day changed, and holds it against the two manifests.
+func (c *clinic) seeChanges(ctx context.Context) (string, error) {
+	got := map[string]backup.ChangeKind{}
+	for ch, err := range c.repo.Diff(ctx, c.snaps[first], c.snaps[second]) {
+		if err != nil {
+			return "", err
+		}
+		got[ch.Path] = ch.Kind
+	}
+	want := c.was[first].changes(c.was[second])
+	c.changes = same(got, want)
+	return fmt.Sprintf("%s files and folders differ; just those that the day changed: %s", number(len(got)), yes(c.changes)), nil
+}
+
+// restore brings a day back. Only after deliberate damage may something be missing, and then it is named.
+func (c *clinic) restore(d day) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		rep, err := c.snaps[d].Restore(ctx, c.restored[d], nil)
+		var inc *backup.IncompleteError
+		if errors.As(err, &inc) && c.hurt {
+			c.verdicts[d].missing = inc
+			return fmt.Sprintf("could not restore %s; the rest is there", files(inc.Total)), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%s files, %s", number(rep.Files), size(rep.Bytes)), nil
+	}
+}
+
+// compare holds a restored folder against its manifest, and uses it as the practice would.
+func (c *clinic) compare(d day) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		is, err := takeManifest(ctx, c.restored[d], c.bar.bytes())
+		if err != nil {
+			return "", err
+		}
+		v := &c.verdicts[d]
+		v.differences = c.was[d].compare(is)
+		if v.missing != nil {
+			return fmt.Sprintf("%s; every one was named by the restore: %s", files(int64(len(v.differences))), yes(len(v.unnamed()) == 0)), nil
+		}
+		err = practice.Check(ctx, c.restored[d])
+		if err != nil && ctx.Err() != nil {
+			return "", err
+		}
+		v.unusable = err
+		return fmt.Sprintf("restored copy is identical: %s; database, documents and images open: %s", yes(v.identical()), yes(err == nil)), nil
+	}
+}
+
+// check reads every stored byte.
+func (c *clinic) check(ctx context.Context) (string, error) {
+	rep, err := c.repo.Check(ctx, &backup.CheckOptions{ReadAll: true})
+	if errors.Is(err, backup.ErrDamaged) && rep != nil {
+		return fmt.Sprintf("damage was found: both days together, %s cannot be restored", files(rep.Lost)), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	c.sound = true
+	return fmt.Sprintf("%s pieces of content in %s packs, %s: sound", number(rep.Chunks), number(rep.Packs), size(rep.Bytes)), nil
+}
+
+// openDocument reads one scanned document from the newest snapshot, without restoring the rest.
+func (c *clinic) openDocument(ctx context.Context) (string, error) {
+	view := c.snaps[second].FS(ctx)
+	name := ""
+	err := fs.WalkDir(view, "scans", func(p string, e fs.DirEntry, err error) error {
+		if err != nil || path.Ext(p) != ".pdf" {
+			return err
+		}
+		name = p
+		return fs.SkipAll
+	})
+	if err != nil {
+		return "", err
+	}
+	content, err := fs.ReadFile(view, name)
+	if c.hurt && err != nil && ctx.Err() == nil {
+		c.document = true // an error is an honest answer; wrong bytes are not
+		return "it holds the damaged byte, and was refused", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	c.document = sha256.Sum256(content) == c.was[second][name].sum
+	return fmt.Sprintf("a scan of %s straight from the snapshot: identical: %s", size(int64(len(content))), yes(c.document)), nil
+}
+
+// damage flips one bit in the middle of the largest object of content, behind the repository's back. Packs of
+// content lie below p/, as FORMAT.md says.
+func (c *clinic) damage(ctx context.Context) (string, error) {
+	var pack *blob.ListObject
+	for it := c.bucket.List(&blob.ListOptions{Prefix: "p/"}); ; {
+		o, err := it.Next(ctx)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return "", err
+		}
+		if pack == nil || o.Size > pack.Size {
+			pack = o
+		}
+	}
+	if pack == nil {
+		return "", errors.New("the repository holds no pack")
+	}
+	content, err := c.bucket.ReadAll(ctx, pack.Key)
+	if err != nil {
+		return "", err
+	}
+	content[len(content)/2] ^= 1
+	return "in the middle of a pack of " + size(pack.Size), c.bucket.WriteAll(ctx, pack.Key, content, nil)
+}
