@@ -51,8 +51,3 @@ func isFull(err error) bool {
 }
 
 func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
-
-// isBusyFolder is whether rmdir found entries in the folder.
-func isBusyFolder(err error) bool {
-	return errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST)
-}

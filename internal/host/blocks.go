@@ -97,7 +97,6 @@ type blockReader struct {
 	file *os.File
 	r    *bufio.Reader
 	what string
-	buf  []byte
 	raw  []byte
 	n    uint64
 	end  error

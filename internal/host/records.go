@@ -34,7 +34,6 @@ type RecordWriter struct {
 	w    *blockWriter
 	prev string
 	buf  []byte
-	path string // of the file
 }
 
 // Write adds a record.

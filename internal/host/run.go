@@ -30,7 +30,6 @@ type Run struct {
 	Lineage string
 
 	journal *blockWriter
-	sides   uint32
 }
 
 const (

@@ -155,11 +155,12 @@ func (l *Ledger) resume(ctx context.Context, m *Memory) error {
 }
 
 // Memory returns what a host should remember; nil while a slot since the last checkpoint is in doubt: the
-// store may only have failed to show it, so the next opening looks again.
+// store may only have failed to show it, so the next opening looks again. Likewise nil after an entry that
+// only a later release understands: each opening has to meet it, and then refuses to write.
 func (l *Ledger) Memory() *Memory {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.doubt() > l.checkpoint {
+	if l.newer || l.doubt() > l.checkpoint {
 		return nil
 	}
 	return &Memory{
@@ -488,13 +489,15 @@ func (l *Ledger) addSegments(ss []format.Segment) {
 	}
 }
 
+var errContradicts = errors.New("the checkpoint contradicts the log")
+
 // follows refuses a checkpoint that says anything else than the entries before it. Only index segments may
 // have been merged, and by a writer only its own.
 func follows(have, said *format.State, signer format.WriterID, admin bool) error {
 	a, b := *have, *said
 	a.Segments, b.Segments = nil, nil
 	if !bytes.Equal(a.Append(nil), b.Append(nil)) {
-		return errors.New("the checkpoint contradicts the log")
+		return errContradicts
 	}
 	if admin {
 		return nil

@@ -361,7 +361,6 @@ func TestSlot(t *testing.T) {
 		got  []byte
 		info string
 	}{
-		{a.Name[:], "carekeep/v1 slot name"},
 		{a.KEK[:], "carekeep/v1 slot key"},
 		{a.Commitment[:], "carekeep/v1 slot commitment"},
 	} {
@@ -371,7 +370,6 @@ func TestSlot(t *testing.T) {
 	}
 	b, err := seal.DeriveSlot(root, [16]byte{8})
 	require.NoError(t, err)
-	require.NotEqual(t, a.Name, b.Name)
 	require.NotEqual(t, a.KEK, b.KEK)
 	require.NotEqual(t, a.Commitment, b.Commitment)
 	_, err = seal.DeriveSlot(root[:31], id)

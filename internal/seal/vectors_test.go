@@ -59,7 +59,7 @@ type (
 		Threads         uint8
 		Password, Out   hexBytes
 	}
-	slotVector struct{ Root, RepoID, Name, KEK, Commitment hexBytes }
+	slotVector struct{ Root, RepoID, KEK, Commitment hexBytes }
 )
 
 type vectors struct {
@@ -119,7 +119,7 @@ func TestVectorsCommon(t *testing.T) {
 	for _, v := range all.Slots {
 		got, err := seal.DeriveSlot(v.Root, [16]byte(v.RepoID))
 		require.NoError(t, err)
-		require.Equal(t, seal.SlotKeys{Name: [16]byte(v.Name), KEK: [32]byte(v.KEK), Commitment: [32]byte(v.Commitment)}, got)
+		require.Equal(t, seal.SlotKeys{KEK: [32]byte(v.KEK), Commitment: [32]byte(v.Commitment)}, got)
 	}
 	require.NotEmpty(t, all.Signatures)
 	for _, v := range all.Signatures {
@@ -216,7 +216,7 @@ func writeVectors(t testing.TB) {
 	root, id := append(fixed("root"), fixed("rest")...), fixed("repository")[:16]
 	slot, err := seal.DeriveSlot(root, [16]byte(id))
 	require.NoError(t, err)
-	v.Slots = append(v.Slots, slotVector{root, id, slot.Name[:], slot.KEK[:], slot.Commitment[:]})
+	v.Slots = append(v.Slots, slotVector{root, id, slot.KEK[:], slot.Commitment[:]})
 	signer, err := seal.NewSigner(fixed("seed"))
 	require.NoError(t, err)
 	v.Signatures = append(v.Signatures, signatureVector{fixed("seed"), signer.Public(), "carekeep/v1 example", pattern(40),

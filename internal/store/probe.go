@@ -15,7 +15,16 @@ const racers = 8
 
 // ProbeExclusive finds out, by a race over one fresh name, whether the bucket creates exclusively. The
 // object it leaves is deleted if the store lets us.
-func (s *Store) ProbeExclusive(ctx context.Context) (bool, error) {
+func (s *Store) ProbeExclusive(ctx context.Context) (exclusive bool, err error) {
+	err = s.retry(ctx, "probe", func() (again bool, err error) {
+		exclusive, again, err = s.probe(ctx)
+		return again, err
+	})
+	return exclusive, err
+}
+
+// probe is one race. Where nobody won, as when the winner's answer was lost, another one may tell.
+func (s *Store) probe(ctx context.Context) (exclusive, again bool, err error) {
 	var tag [16]byte
 	rand.Read(tag[:])
 	key := "probe/" + hex.EncodeToString(tag[:])
@@ -41,15 +50,15 @@ func (s *Store) ProbeExclusive(ctx context.Context) (bool, error) {
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return false, err
+		return false, false, err
 	}
 	if won == 0 {
-		return false, fmt.Errorf("probe: the store took no object: %w", classify(failure))
+		return false, retryable(failure), fmt.Errorf("the store took no object: %w", classify(failure))
 	}
 	// A late second writer must lose as well: some stores honour the condition only while writes overlap.
 	late := s.upload(ctx, key, append(tag[:len(tag):len(tag)], racers))
 	if err := s.Delete(ctx, key); err != nil && ctx.Err() != nil {
-		return false, errors.Join(ctx.Err(), err)
+		return false, false, errors.Join(ctx.Err(), err)
 	}
-	return won == 1 && late != nil, nil
+	return won == 1 && late != nil, false, nil
 }

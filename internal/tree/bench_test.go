@@ -69,6 +69,9 @@ func BenchmarkDecode(b *testing.B) {
 			if r, err := format.ReadLeaf(n); err == nil {
 				for ok := true; ok; {
 					ok, err = r.Next(&e)
+					if err != nil {
+						b.Fatal(err)
+					}
 				}
 			}
 		}

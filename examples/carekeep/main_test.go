@@ -1,0 +1,166 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gocloud.dev/blob"
+
+	"github.com/carekeep/carekeep/internal/servertest"
+)
+
+// call runs the command in this process.
+type caller struct {
+	t    *testing.T
+	repo string
+	host string
+}
+
+func (c *caller) run(want int, args ...string) (stdout, stderr string) {
+	c.t.Helper()
+	return c.pipe("", want, args...)
+}
+
+func (c *caller) pipe(stdin string, want int, args ...string) (stdout, stderr string) {
+	c.t.Helper()
+	var out, errs bytes.Buffer
+	args = append(args, "--repo", c.repo, "--host-dir", c.host)
+	got := run(c.t.Context(), args, strings.NewReader(stdin), &out, &errs)
+	require.Equal(c.t, want, got, "%v\n%s\n%s", args, out.String(), errs.String())
+	return out.String(), errs.String()
+}
+
+func (c *caller) password(p string) {
+	if p == "" {
+		os.Unsetenv("CAREKEEP_PASSWORD")
+		return
+	}
+	c.t.Setenv("CAREKEEP_PASSWORD", p)
+}
+
+func tree(t *testing.T) string {
+	dir := filepath.Join(t.TempDir(), "ehr")
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "letters"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "letters", "one.txt"), []byte("first"), 0o640))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "db"), bytes.Repeat([]byte("row "), 100_000), 0o600))
+	return dir
+}
+
+func TestCommand(t *testing.T) {
+	cycle(t, filepath.Join(t.TempDir(), "repository"))
+}
+
+// TestCommandOnS3 does the same on a real S3-compatible server.
+func TestCommandOnS3(t *testing.T) {
+	url := servertest.S3(t)
+	cycle(t, url)
+	b, err := blob.OpenBucket(t.Context(), url)
+	require.NoError(t, err)
+	defer b.Close()
+}
+
+func cycle(t *testing.T, repo string) {
+	c := &caller{t: t, repo: repo, host: t.TempDir()}
+	c.password("secret")
+	dir := tree(t)
+	out, _ := c.run(exitComplete, "init")
+	require.Contains(t, out, "repository ")
+	_, errs := c.run(exitFailed, "init")
+	require.Contains(t, errs, "already")
+
+	out, _ = c.run(exitComplete, "backup", dir, "--label", "site=north", "--exclude", "*.tmp")
+	require.Contains(t, out, "complete: 2 files")
+	// The host holds its credential now: no password is asked for, and a wrong one is an error all the same.
+	c.password("")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "letters", "two.txt"), []byte("second"), 0o640))
+	c.run(exitComplete, "backup", dir)
+	c.password("wrong")
+	_, errs = c.run(exitFailed, "backup", dir)
+	require.Contains(t, errs, "no key slot opens")
+	c.password("secret")
+
+	out, _ = c.run(exitComplete, "snapshots", "--json")
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	require.Len(t, lines, 2)
+	var first struct {
+		ID      string
+		Files   int
+		Labels  map[string]string
+		Outcome string
+	}
+	require.NoError(t, json.Unmarshal([]byte(lines[0]), &first))
+	require.Equal(t, map[string]string{"site": "north"}, first.Labels)
+
+	out, _ = c.run(exitComplete, "ls", "latest", "letters")
+	require.Equal(t, "letters\nletters/one.txt\nletters/two.txt\n", out)
+	out, _ = c.run(exitComplete, "cat", first.ID[:8], "letters/one.txt")
+	require.Equal(t, "first", out)
+	out, _ = c.run(exitComplete, "diff", first.ID, "latest")
+	require.Contains(t, out, "+ letters/two.txt\n")
+
+	to := filepath.Join(t.TempDir(), "to")
+	c.run(exitComplete, "restore", "latest", "--to", to)
+	b, err := os.ReadFile(filepath.Join(to, "letters", "two.txt"))
+	require.NoError(t, err)
+	require.Equal(t, "second", string(b))
+	part := filepath.Join(t.TempDir(), "part")
+	c.run(exitComplete, "restore", "latest", "letters/one.txt", "--to", part)
+	require.NoFileExists(t, filepath.Join(part, "db"))
+	c.run(exitFailed, "restore", "latest", "no/such", "--to", part)
+	c.run(exitFailed, "restore", "0000", "--to", part)
+
+	out, _ = c.run(exitComplete, "check", "--read-all")
+	require.Contains(t, out, "0 findings")
+
+	t.Setenv("CAREKEEP_NEW_PASSWORD", "another")
+	out, _ = c.run(exitComplete, "key", "add")
+	id := strings.Fields(out)[1]
+	c.password("another")
+	out, _ = c.run(exitComplete, "key", "list")
+	require.Contains(t, out, id)
+	c.password("secret")
+	c.run(exitComplete, "key", "remove", id)
+	c.password("another")
+	c.run(exitFailed, "snapshots")
+	c.password("secret")
+
+	c.pipe("a dump", exitComplete, "backup", "--stdin", "dump.sql", "--name", "db")
+	out, _ = c.run(exitComplete, "cat", "latest", "dump.sql")
+	require.Equal(t, "a dump", out)
+}
+
+func TestUsage(t *testing.T) {
+	c := &caller{t: t, repo: filepath.Join(t.TempDir(), "r"), host: t.TempDir()}
+	c.password("secret")
+	c.run(exitUsage, "backup")
+	c.run(exitUsage, "nonsense")
+	c.run(exitUsage, "restore", "latest")
+	c.run(exitUsage, "snapshots", "--upload", "fast")
+	c.run(exitFailed, "snapshots")
+	c.run(exitComplete, "init")
+	c.run(exitFailed, "backup", filepath.Join(t.TempDir(), "missing"))
+	c.password("")
+	c.run(exitUsage, "snapshots")
+}
+
+func TestIncompleteExit(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("uses a socket that outlives its listener")
+	}
+	c := &caller{t: t, repo: filepath.Join(t.TempDir(), "r"), host: t.TempDir()}
+	c.password("secret")
+	c.run(exitComplete, "init")
+	dir := tree(t)
+	if os.Geteuid() == 0 {
+		t.Skip("root reads everything")
+	}
+	require.NoError(t, os.Chmod(filepath.Join(dir, "db"), 0))
+	_, errs := c.run(exitIncomplete, "backup", dir)
+	require.Contains(t, errs, "db: unreadable")
+}

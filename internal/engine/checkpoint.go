@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/index"
+	"github.com/carekeep/carekeep/internal/ledger"
+	"github.com/carekeep/carekeep/internal/seal"
+)
+
+// checkpoint merges index segments and writes the state of the log down, so that the next opening reads
+// neither the entries nor the segments before it.
+func (r *Repo) checkpoint(ctx context.Context) error {
+	signer, err := seal.NewSigner(r.keys.Writer)
+	if err != nil {
+		return err
+	}
+	merged := map[format.Hash]int{} // segment → its group
+	var outputs [][]format.Segment
+	for _, group := range index.Plan(r.ledger.State().Segments) {
+		var out []format.Segment
+		err := r.index.Merge(ctx, group, 0, func(s format.Segment, object []byte) error {
+			out = append(out, s)
+			if err := r.store.Put(ctx, format.IndexKey(s.Hash), object); err != nil {
+				return fmt.Errorf("index: %w", err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, s := range group {
+			merged[s.Hash] = len(outputs)
+		}
+		outputs = append(outputs, out)
+	}
+	_, err = r.ledger.Append(ctx, ledger.Proposal{
+		Kind: format.KindCheckpoint, Signer: signer,
+		Build: func(st *format.State) ([]byte, []byte, error) {
+			s := *st
+			s.Segments = replaceGroups(st.Segments, merged, outputs)
+			return s.Append(nil), nil, nil
+		},
+	})
+	if err != nil {
+		return err
+	}
+	r.index.Set(r.ledger.State().Segments)
+	return nil
+}
+
+// replaceGroups puts the outputs of each merge where the first of its inputs stood. A group of which a
+// concurrent checkpoint has taken an input is left as it is.
+func replaceGroups(segments []format.Segment, merged map[format.Hash]int, outputs [][]format.Segment) []format.Segment {
+	present := make([]int, len(outputs))
+	wanted := make([]int, len(outputs))
+	for _, g := range merged {
+		wanted[g]++
+	}
+	for _, s := range segments {
+		if g, ok := merged[s.Hash]; ok {
+			present[g]++
+		}
+	}
+	var out []format.Segment
+	placed := make([]bool, len(outputs))
+	for _, s := range segments {
+		g, ok := merged[s.Hash]
+		if !ok || present[g] != wanted[g] {
+			out = append(out, s)
+			continue
+		}
+		if !placed[g] {
+			placed[g] = true
+			for _, o := range outputs[g] {
+				if !slices.Contains(out, o) {
+					out = append(out, o)
+				}
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,482 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+
+	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/host"
+	"github.com/carekeep/carekeep/internal/ledger"
+	"github.com/carekeep/carekeep/internal/seal"
+	"github.com/carekeep/carekeep/internal/tree"
+)
+
+func hashOf(b []byte) format.Hash { return sha256.Sum256(b) }
+
+// describe turns the spool into the snapshot's tree, its list of references and its description. Where
+// nothing changed, those of the snapshot before serve again and nothing is stored. The keeper, which may be
+// nil, holds what the host will remember once the snapshot is committed.
+func (b *backup) describe(ctx context.Context) (*format.Commit, *keeping, error) {
+	n, err := b.sink.newNodes()
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &format.Commit{}
+	seal.Random(c.ID[:])
+	if b.desc.Problems > 0 {
+		c.Outcome = 1
+		if err := b.listProblems(ctx, n); err != nil {
+			return nil, nil, err
+		}
+	}
+	b.desc.Host, b.desc.Sources, b.desc.Labels = b.o.Host, b.o.Sources, b.o.Labels
+	same, err := b.sameAsBefore()
+	if err != nil {
+		return nil, nil, err
+	}
+	if same {
+		return b.repeat(c), nil, nil
+	}
+	b.changed = true
+	if err := b.sink.data.Flush(ctx); err != nil {
+		return nil, nil, err
+	}
+	long, err := b.build(ctx, n)
+	if err != nil {
+		return nil, nil, err
+	}
+	if b.sameTree() {
+		return b.repeat(c), nil, nil
+	}
+	if err := n.f.flush(ctx); err != nil {
+		return nil, nil, err
+	}
+	if err := b.sink.meta.Flush(ctx); err != nil {
+		return nil, nil, err
+	}
+	b.sink.mu.Lock()
+	err = b.sink.flushIndex(ctx, false)
+	c.Segments, c.Sessions = b.sink.segments, b.sink.sessions
+	b.sink.mu.Unlock()
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := b.references(ctx, n, long)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.Refs, k.depth, err = b.storeRefs(ctx, k.packs); err != nil {
+		k.Drop()
+		return nil, nil, err
+	}
+	b.desc.Finished = b.r.now().UnixMilli()
+	return c, k, nil
+}
+
+// sameAsBefore reports whether the walk met just what the snapshot before holds.
+func (b *backup) sameAsBefore() (bool, error) {
+	if b.prev == nil || b.changed || len(b.sink.packs) > 0 && b.sinkWrote() {
+		return false, nil
+	}
+	removed, err := b.prevFeed.rest()
+	if err != nil || removed > 0 {
+		return false, err
+	}
+	p := &b.prev.Description
+	same := p.Problems == b.desc.Problems && p.ProblemBytes == b.desc.ProblemBytes &&
+		slices.Equal(p.ProblemList.Refs, b.desc.ProblemList.Refs)
+	return same, nil
+}
+
+// sameTree reports whether files that were read again turned out to be what the snapshot before holds.
+func (b *backup) sameTree() bool {
+	if b.prev == nil || b.desc.Problems > 0 || b.prev.Description.Problems > 0 {
+		return false
+	}
+	p := &b.prev.Description
+	b.sink.mu.Lock()
+	defer b.sink.mu.Unlock()
+	return len(b.sink.packs) == 0 && b.desc.Root.ID == p.Root.ID && b.desc.RootLevel == p.RootLevel
+}
+
+// repeat makes a snapshot of what the one before holds.
+func (b *backup) repeat(c *format.Commit) *format.Commit {
+	b.changed = false
+	b.desc.Root, b.desc.RootLevel = b.prev.Description.Root, b.prev.Description.RootLevel
+	c.Refs = b.prev.Refs
+	b.desc.Finished = b.r.now().UnixMilli()
+	return c
+}
+
+// sinkWrote reports whether this run, and not one that was cut off, stored packs.
+func (b *backup) sinkWrote() bool {
+	b.sink.mu.Lock()
+	defer b.sink.mu.Unlock()
+	return slices.Contains(b.sink.sessions, b.sink.session)
+}
+
+// listProblems stores what the snapshot lacks as a list beside the tree.
+func (b *backup) listProblems(ctx context.Context, n *nodes) error {
+	lists := tree.NewListBuilder(n)
+	var buf []byte
+	put := func() error {
+		if len(buf) == 0 {
+			return nil
+		}
+		id, err := n.SaveNode(ctx, buf)
+		if err != nil {
+			return err
+		}
+		b.desc.ProblemBytes += uint64(len(buf))
+		r := format.Ref{ID: id, Len: int64(len(buf))}
+		buf = buf[:0]
+		return lists.Add(ctx, r)
+	}
+	for _, p := range b.problems {
+		buf = format.AppendProblem(buf, p)
+		if len(buf) > 256<<10 {
+			if err := put(); err != nil {
+				return err
+			}
+		}
+	}
+	if err := put(); err != nil {
+		return err
+	}
+	c, err := lists.Finish(ctx)
+	b.desc.ProblemList = c
+	return err
+}
+
+// longFile is a file whose references became a tree.
+type longFile struct {
+	content format.Content
+	nodes   []format.ID
+}
+
+// build makes the tree of entries out of the spool, and trees of references for long files.
+func (b *backup) build(ctx context.Context, n *nodes) (map[string]longFile, error) {
+	rr, err := b.run.ReadSpool()
+	if err != nil {
+		return nil, err
+	}
+	defer rr.Close()
+	builder := tree.NewBuilder(n, b.r.treeSeed)
+	long := map[string]longFile{}
+	lists := tree.NewListBuilder(n)
+	for {
+		var rec host.Record
+		if err := rr.Next(&rec); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, fmt.Errorf("spool: %w", err)
+		}
+		if rec.Refs != nil || rec.Side != 0 {
+			own := n.collect()
+			c, err := b.list(ctx, lists, &rec)
+			if err != nil {
+				return nil, err
+			}
+			long[rec.Entry.Path] = longFile{content: c, nodes: own()}
+			rec.Entry.Content = c
+		}
+		if err := builder.Add(ctx, &rec.Entry); err != nil {
+			return nil, err
+		}
+	}
+	b.desc.Root, b.desc.RootLevel, err = builder.Finish(ctx)
+	return long, err
+}
+
+func (b *backup) list(ctx context.Context, lists *tree.ListBuilder, rec *host.Record) (format.Content, error) {
+	add := func(refs []format.Ref) error {
+		for _, r := range refs {
+			if err := lists.Add(ctx, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var err error
+	if rec.Side != 0 {
+		err = b.run.ReadSide(rec.Side, add)
+	} else {
+		err = add(rec.Refs)
+	}
+	if err != nil {
+		return format.Content{}, err
+	}
+	return lists.Finish(ctx)
+}
+
+// keeping is what the host will remember of the snapshot, and the packs that it lies in.
+type keeping struct {
+	*host.Keeper
+	packs []format.Object
+	depth uint8
+
+	number map[format.Hash]uint32
+	before []uint32 // number here of each pack of the snapshot before, plus one
+}
+
+// references goes through the spool again, now that everything is stored, and finds out in which packs the
+// snapshot lies.
+func (b *backup) references(ctx context.Context, n *nodes, long map[string]longFile) (*keeping, error) {
+	keeper, err := b.folder.Keep(b.lineage)
+	if err != nil {
+		return nil, err
+	}
+	k := &keeping{Keeper: keeper, number: map[format.Hash]uint32{}}
+	if b.prev != nil {
+		k.before = make([]uint32, len(b.prev.Packs))
+	}
+	err = b.keepRecords(ctx, k, long)
+	for _, id := range n.ids {
+		if err != nil {
+			break
+		}
+		_, err = b.pack(ctx, k, id)
+	}
+	if err == nil {
+		err = k.Finish()
+	}
+	if err != nil {
+		k.Drop()
+		return nil, err
+	}
+	return k, nil
+}
+
+func (b *backup) keepRecords(ctx context.Context, k *keeping, long map[string]longFile) error {
+	rr, err := b.run.ReadSpool()
+	if err != nil {
+		return err
+	}
+	defer rr.Close()
+	for {
+		var rec host.Record
+		if err := rr.Next(&rec); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		if rec.Entry.Kind == format.File {
+			if err := b.locate(ctx, k, &rec, long[rec.Entry.Path]); err != nil {
+				return err
+			}
+		}
+		rec.Fresh, rec.Refs, rec.Side = false, nil, 0
+		if err := k.Write(&rec); err != nil {
+			return err
+		}
+	}
+}
+
+// locate fills in rec.Packs.
+func (b *backup) locate(ctx context.Context, k *keeping, rec *host.Record, l longFile) error {
+	if rec.Packs != nil {
+		for i, p := range rec.Packs {
+			if int(p) >= len(k.before) {
+				return errors.New("a remembered snapshot names a pack that it does not list")
+			}
+			if k.before[p] == 0 {
+				k.before[p] = k.add(b.prev.Packs[p]) + 1
+			}
+			rec.Packs[i] = k.before[p] - 1
+		}
+		slices.Sort(rec.Packs)
+		return nil
+	}
+	rec.Packs = []uint32{}
+	add := func(id format.ID) error {
+		p, err := b.pack(ctx, k, id)
+		if err == nil && (len(rec.Packs) == 0 || rec.Packs[len(rec.Packs)-1] != p) {
+			rec.Packs = append(rec.Packs, p)
+		}
+		return err
+	}
+	refs := func(rs []format.Ref) error {
+		for _, r := range rs {
+			if !r.Hole {
+				if err := add(r.ID); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	err := refs(rec.Entry.Content.Refs)
+	switch {
+	case err != nil:
+	case rec.Side != 0:
+		err = b.run.ReadSide(rec.Side, refs)
+	case rec.Refs != nil:
+		err = refs(rec.Refs)
+	case rec.Entry.Content.Level > 0: // carried from a snapshot whose packs were not remembered
+		err = b.locateTree(ctx, rec, add)
+	}
+	for _, id := range l.nodes {
+		if err == nil {
+			err = add(id)
+		}
+	}
+	if l.content.Level > 0 {
+		rec.Entry.Content = l.content
+	}
+	slices.Sort(rec.Packs)
+	rec.Packs = slices.Compact(rec.Packs)
+	return err
+}
+
+// locateTree finds the packs of a content tree by reading it.
+func (b *backup) locateTree(ctx context.Context, rec *host.Record, add func(format.ID) error) error {
+	seen := &recordingLoader{loader: b.r.loader}
+	for r, err := range tree.OpenContent(seen, rec.Entry.Content, rec.Entry.Size).Refs(ctx, 0) {
+		if err != nil {
+			return err
+		}
+		if !r.Hole {
+			if err := add(r.ID); err != nil {
+				return err
+			}
+		}
+	}
+	for _, id := range seen.ids {
+		if err := add(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recordingLoader notes the nodes that are loaded through it.
+type recordingLoader struct {
+	*loader
+	ids []format.ID
+}
+
+func (l *recordingLoader) LoadNode(ctx context.Context, id format.ID, size uint32) ([]byte, error) {
+	l.ids = append(l.ids, id)
+	return l.loader.LoadNode(ctx, id, size)
+}
+
+// pack returns the number of the pack that a chunk lies in.
+func (b *backup) pack(ctx context.Context, k *keeping, id format.ID) (uint32, error) {
+	found, ok, err := b.r.index.LookupFrom(ctx, id, b.sink.writer)
+	if err == nil && !ok {
+		// What a reader carried over from another writer's snapshot.
+		found, ok, err = b.r.index.Lookup(ctx, id)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("index: %w", err)
+	}
+	if !ok {
+		return 0, fmt.Errorf("%w: the index does not know a chunk that was stored", ErrDamaged)
+	}
+	return k.add(format.Object{Type: found.Pack.Type, Session: found.Pack.Session, Hash: found.Pack.Hash}), nil
+}
+
+func (k *keeping) add(o format.Object) uint32 {
+	if n, ok := k.number[o.Hash]; ok {
+		return n
+	}
+	n := uint32(len(k.packs))
+	k.packs = append(k.packs, o)
+	k.number[o.Hash] = n
+	return n
+}
+
+// storeRefs stores the list of all that the snapshot depends on: as a difference to the snapshot before
+// where that is known and shorter.
+func (b *backup) storeRefs(ctx context.Context, packs []format.Object) (format.Hash, uint8, error) {
+	all := withSessions(packs)
+	refs := &format.Refs{Added: all}
+	if p := b.prev; p != nil && p.RefsDepth < format.MaxRefsDepth && len(p.Packs) > 0 {
+		removed, added := format.DiffRefs(withSessions(p.Packs), all)
+		if len(removed)+len(added) < len(all) {
+			refs = &format.Refs{Depth: p.RefsDepth + 1, Base: p.Refs, Removed: removed, Added: added}
+		}
+	}
+	hash, err := b.r.putRefs(ctx, refs)
+	return hash, refs.Depth, err
+}
+
+// commit writes the log entry that makes the snapshot exist.
+func (b *backup) commit(ctx context.Context, c *format.Commit) (format.SnapRef, error) {
+	body := c.Append(nil)
+	recipients := b.r.ledger.State().Enrolment.Recipients
+	sealed, err := sealDescription(b.r.format, recipients, c.ID, &b.desc)
+	if err != nil {
+		return format.SnapRef{}, err
+	}
+	ref, err := b.r.ledger.Append(ctx, ledger.Proposal{
+		Kind: format.KindSnapshot, Signer: b.sink.signer,
+		Build: func(*format.State) ([]byte, []byte, error) { return body, sealed, nil },
+	})
+	ref.ID = c.ID
+	return ref, err
+}
+
+// keep leaves with the host what the next run needs. The snapshot is committed: a failure here costs that
+// run time, no more.
+func (b *backup) keep(ref format.SnapRef, c *format.Commit, k *keeping) {
+	p := host.Previous{Snapshot: ref.ID, Outcome: c.Outcome, Description: b.desc, Refs: c.Refs}
+	if k != nil {
+		p.Packs, p.RefsDepth = k.packs, k.depth
+		if err := k.Commit(p); err != nil {
+			k.Drop()
+		}
+		return
+	}
+	if b.prev.Packs != nil {
+		q := *b.prev
+		q.Snapshot, q.Outcome, q.Description = p.Snapshot, p.Outcome, p.Description
+		_ = b.folder.Renew(b.lineage, &q)
+	}
+}
+
+const domainBody = "carekeep/v1 snapshot"
+
+func bodyAAD(f *format.Format, id format.SnapID) []byte {
+	b := append([]byte(domainBody), f.Suite)
+	b = append(b, f.Repo[:]...)
+	return append(b, id[:]...)
+}
+
+// sealDescription encrypts a description to the readers.
+func sealDescription(f *format.Format, recipients [][]byte, id format.SnapID, d *format.Description) ([]byte, error) {
+	suite := seal.Suite(f.Suite)
+	key := make([]byte, seal.KeySize)
+	seal.Random(key)
+	aad := bodyAAD(f, id)
+	s := &format.SealedBody{}
+	var err error
+	if s.Wraps, err = wrapAll(suite, recipients, aad, key); err != nil {
+		return nil, err
+	}
+	if s.Sealed, err = suite.Seal(key, aad, d.Append(nil)); err != nil {
+		return nil, err
+	}
+	return s.Append(nil), nil
+}
+
+// pullEntries turns a walk of a tree into a feed of records.
+func pullEntries(seq iter.Seq2[*format.Entry, error]) (next func(*host.Record) error, stop func()) {
+	pull, stop := iter.Pull2(seq)
+	return func(r *host.Record) error {
+		e, err, ok := pull()
+		if !ok {
+			return io.EOF
+		}
+		if err != nil {
+			return err
+		}
+		*r = host.Record{Entry: *e}
+		return nil
+	}, stop
+}

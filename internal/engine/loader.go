@@ -1,0 +1,182 @@
+package engine
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/index"
+	"github.com/carekeep/carekeep/internal/pack"
+	"github.com/carekeep/carekeep/internal/seal"
+)
+
+// loaderBytes bounds what a loader keeps of decoded frames.
+const loaderBytes = 24 << 20
+
+// loader reads single chunks, keeping the frames they came in: a frame holds the neighbours that are
+// asked for next. It is safe for concurrent use.
+type loader struct {
+	r          *Repo
+	data, meta *prfs
+
+	mu     sync.Mutex
+	frames map[frameKey]*list.Element // of *frame
+	recent *list.List
+	bytes  int
+}
+
+type frameKey struct {
+	pack   format.Hash
+	offset uint32
+}
+
+type frame struct {
+	key   frameKey
+	once  sync.Once
+	plain []byte
+	err   error
+	kept  int // bytes accounted for; guarded by the loader
+}
+
+// prfs hands out PRFs of one key, which are not safe for concurrent use.
+type prfs struct{ pool sync.Pool }
+
+func newPRFs(key []byte) *prfs {
+	p := &prfs{}
+	p.pool.New = func() any {
+		prf, err := seal.NewPRF(key)
+		if err != nil {
+			return err // of a wrong length, which build has excluded
+		}
+		return prf
+	}
+	return p
+}
+
+// check refuses data that is not what id names.
+func (p *prfs) check(id format.ID, data []byte) error {
+	v := p.pool.Get()
+	prf, ok := v.(*seal.PRF)
+	if !ok {
+		return v.(error)
+	}
+	defer p.pool.Put(prf)
+	var sum [32]byte
+	prf.Sum(&sum, data)
+	if !seal.Equal(sum[:], id[:]) {
+		return fmt.Errorf("%w: a chunk's bytes are not those its id names", ErrDamaged)
+	}
+	return nil
+}
+
+func newLoader(r *Repo) *loader {
+	return &loader{
+		r: r, data: newPRFs(r.dataID), meta: newPRFs(r.metaID),
+		frames: map[frameKey]*list.Element{}, recent: list.New(),
+	}
+}
+
+// LoadNode implements tree.Loader.
+func (l *loader) LoadNode(ctx context.Context, id format.ID, size uint32) ([]byte, error) {
+	return l.load(ctx, id, int64(size), format.TypeMetadata)
+}
+
+// LoadChunk returns the bytes of a data chunk; the caller only reads them.
+func (l *loader) LoadChunk(ctx context.Context, id format.ID, size int64) ([]byte, error) {
+	return l.load(ctx, id, size, format.TypeData)
+}
+
+func (l *loader) load(ctx context.Context, id format.ID, size int64, t format.Type) ([]byte, error) {
+	at, err := l.locate(ctx, id, size, t)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := l.frame(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	data := plain[at.Location.Start : at.Location.Start+at.Location.Len]
+	ids := l.data
+	if t == format.TypeMetadata {
+		ids = l.meta
+	}
+	return data, ids.check(id, data)
+}
+
+// locate finds a chunk of a known size and class.
+func (l *loader) locate(ctx context.Context, id format.ID, size int64, t format.Type) (index.Found, error) {
+	at, ok, err := l.r.index.Lookup(ctx, id)
+	if err != nil {
+		return at, fmt.Errorf("index: %w", err)
+	}
+	if !ok {
+		return at, fmt.Errorf("%w: the index does not know a chunk that a snapshot needs", ErrDamaged)
+	}
+	if int64(at.Location.Len) != size || at.Pack.Type != t {
+		return at, fmt.Errorf("%w: a chunk is not as long as the snapshot says", ErrDamaged)
+	}
+	return at, nil
+}
+
+// frame returns the decoded frame of a location. Callers that ask for one frame at once share the read.
+func (l *loader) frame(ctx context.Context, at index.Found) ([]byte, error) {
+	for {
+		plain, err := l.frameOnce(ctx, at)
+		// The reader whose read we shared may have been cancelled; we were not.
+		if err == nil || ctx.Err() != nil || !(errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+			return plain, err
+		}
+	}
+}
+
+func (l *loader) frameOnce(ctx context.Context, at index.Found) ([]byte, error) {
+	key := frameKey{at.Pack.Hash, at.Location.Offset}
+	l.mu.Lock()
+	el, ok := l.frames[key]
+	if ok {
+		l.recent.MoveToFront(el)
+	} else {
+		el = l.recent.PushFront(&frame{key: key})
+		l.frames[key] = el
+	}
+	f := el.Value.(*frame)
+	l.mu.Unlock()
+	f.once.Do(func() {
+		f.err = l.r.packs.Frames(ctx, at.Pack, []pack.FrameAt{pack.At(at.Location)}, func(_ int, plain []byte) error {
+			f.plain = plain
+			return nil
+		})
+		l.settle(f)
+	})
+	if f.err == nil && len(f.plain) != int(at.Location.Plain) {
+		return nil, fmt.Errorf("%w: two index entries contradict each other", ErrDamaged)
+	}
+	return f.plain, f.err
+}
+
+// settle accounts for a frame that was read, and drops what is too much. A failed read is not kept.
+func (l *loader) settle(f *frame) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f.err != nil {
+		if el, ok := l.frames[f.key]; ok && el.Value.(*frame) == f {
+			l.recent.Remove(el)
+			delete(l.frames, f.key)
+		}
+		return
+	}
+	f.kept = len(f.plain)
+	l.bytes += f.kept
+	for el := l.recent.Back(); el != nil && l.bytes > loaderBytes; {
+		old, prev := el.Value.(*frame), el.Prev()
+		if old != f && old.kept > 0 {
+			l.bytes -= old.kept
+			l.recent.Remove(el)
+			delete(l.frames, old.key)
+		}
+		el = prev
+	}
+}

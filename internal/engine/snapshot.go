@@ -1,0 +1,154 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/ledger"
+	"github.com/carekeep/carekeep/internal/seal"
+	"github.com/carekeep/carekeep/internal/tree"
+)
+
+// Snapshot is a committed snapshot, opened for reading.
+type Snapshot struct {
+	r           *Repo
+	Ref         format.SnapRef
+	Commit      *format.Commit
+	Description *format.Description
+}
+
+// Snapshots returns every snapshot that the log holds, oldest first, and whether the newest of them is
+// known to be the newest that was committed.
+func (r *Repo) Snapshots(ctx context.Context) ([]format.SnapRef, bool, error) {
+	if err := r.ledger.Refresh(ctx); err != nil {
+		return nil, false, err
+	}
+	st := r.ledger.State()
+	r.index.Set(st.Segments)
+	last := uint64(0)
+	if n := len(st.Snapshots); n > 0 {
+		last = st.Snapshots[n-1].Seq
+	}
+	sure := !slices.ContainsFunc(r.ledger.Damage(), func(d ledger.Damage) bool { return d.Seq > last && !d.Vouched })
+	return st.Snapshots, sure, nil
+}
+
+// Snapshot opens a snapshot. It needs the reader's role.
+func (r *Repo) Snapshot(ctx context.Context, ref format.SnapRef) (*Snapshot, error) {
+	if err := r.needReader(); err != nil {
+		return nil, err
+	}
+	e, err := r.ledger.Entry(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	c, err := format.DecodeCommit(e.Body)
+	if err != nil {
+		return nil, err
+	}
+	d, err := r.openDescription(c.ID, e.Sealed)
+	if err != nil {
+		return nil, fmt.Errorf("log entry %d: %w", ref.Seq, err)
+	}
+	return &Snapshot{r: r, Ref: ref, Commit: c, Description: d}, nil
+}
+
+func (r *Repo) openDescription(id format.SnapID, sealed []byte) (*format.Description, error) {
+	s, err := format.DecodeSealedBody(sealed)
+	if err != nil {
+		return nil, err
+	}
+	aad := bodyAAD(r.format, id)
+	me := recipientID(r.keys.ReaderKey)
+	for _, w := range s.Wraps {
+		if w.Recipient != me {
+			continue
+		}
+		key, err := seal.Unwrap(r.suite, r.keys.Reader, aad, w.Sealed)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		plain, err := r.suite.Open(key, aad, s.Sealed)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		return format.DecodeDescription(plain)
+	}
+	return nil, fmt.Errorf("%w: it is not sealed to this reader", ErrRole)
+}
+
+// Tree is the snapshot's entries.
+func (s *Snapshot) Tree() *tree.Tree {
+	return &tree.Tree{Root: s.Description.Root, Level: s.Description.RootLevel, Loader: s.r.loader}
+}
+
+// Content gives the runs of a file's bytes.
+func (s *Snapshot) Content(e *format.Entry) *tree.Reader {
+	return tree.OpenContent(s.r.loader, e.Content, e.Size)
+}
+
+// Chunk returns the bytes of one run of a file; the caller only reads them.
+func (s *Snapshot) Chunk(ctx context.Context, r format.Ref) ([]byte, error) {
+	return s.r.loader.LoadChunk(ctx, r.ID, r.Len)
+}
+
+// Problems lists what the snapshot lacks.
+func (s *Snapshot) Problems(ctx context.Context) ([]format.Problem, error) {
+	var out []format.Problem
+	d := s.Description
+	for ref, err := range tree.OpenContent(s.r.loader, d.ProblemList, int64(d.ProblemBytes)).Refs(ctx, 0) {
+		if err != nil {
+			return nil, err
+		}
+		b, err := s.r.loader.LoadNode(ctx, ref.ID, uint32(ref.Len))
+		if err != nil {
+			return nil, err
+		}
+		for len(b) > 0 {
+			var p format.Problem
+			if p, b, err = format.DecodeProblem(b); err != nil {
+				return nil, err
+			}
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// Refs returns every object that the snapshot depends on.
+func (r *Repo) Refs(ctx context.Context, hash format.Hash) ([]format.Object, error) {
+	var chain []*format.Refs
+	for {
+		object, err := r.store.Get(ctx, format.RefsKey(hash), maxRefsObject)
+		if err != nil {
+			return nil, fmt.Errorf("refs: %w", err)
+		}
+		if hashOf(object) != hash {
+			return nil, fmt.Errorf("refs: %w: its digest is another", ErrDamaged)
+		}
+		x, err := format.DecodeRefsObject(object)
+		if err != nil {
+			return nil, fmt.Errorf("refs: %w", err)
+		}
+		if len(chain) > 0 && x.Depth != chain[len(chain)-1].Depth-1 {
+			return nil, fmt.Errorf("refs: %w: a chain of differences is broken", ErrDamaged)
+		}
+		chain = append(chain, x)
+		if x.Depth == 0 {
+			break
+		}
+		hash = x.Base
+	}
+	var all []format.Object
+	var err error
+	for _, x := range slices.Backward(chain) {
+		if all, err = x.Apply(all); err != nil {
+			return nil, fmt.Errorf("refs: %w", err)
+		}
+	}
+	return all, nil
+}
+
+const maxRefsObject = 256 << 20
