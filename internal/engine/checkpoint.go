@@ -20,7 +20,11 @@ func (r *Repo) checkpoint(ctx context.Context) error {
 	}
 	merged := map[format.Hash]int{} // segment → its group
 	var outputs [][]format.Segment
+	me := ledger.SignerID(signer.Public())
 	for _, group := range index.Plan(r.ledger.State().Segments) {
+		if group[0].Writer != me { // a group is of one writer, and only that one may merge it
+			continue
+		}
 		var out []format.Segment
 		err := r.index.Merge(ctx, group, 0, func(s format.Segment, object []byte) error {
 			out = append(out, s)

@@ -30,8 +30,11 @@ func every(kind faultstore.Kind) func(faultstore.Op) bool { return faultstore.On
 
 // operations are one of each, on an object that is there.
 var operations = map[string]func(context.Context, *store.Store) error{
-	"get":    func(ctx context.Context, s *store.Store) error { _, err := s.Get(ctx, "k", 100); return err },
-	"read":   func(ctx context.Context, s *store.Store) error { _, err := s.ReadRange(ctx, "k", 1, 2, nil); return err },
+	"get": func(ctx context.Context, s *store.Store) error { _, err := s.Get(ctx, "k", 100); return err },
+	"read": func(ctx context.Context, s *store.Store) error {
+		_, err := s.ReadRange(ctx, "k", 1, 2, nil)
+		return err
+	},
 	"exists": func(ctx context.Context, s *store.Store) error { _, err := s.Exists(ctx, "k"); return err },
 	"stat":   func(ctx context.Context, s *store.Store) error { _, err := s.Size(ctx, "k"); return err },
 	"delete": func(ctx context.Context, s *store.Store) error { return s.Delete(ctx, "k") },
