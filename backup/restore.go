@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/carekeep/carekeep/internal/engine"
 	"github.com/carekeep/carekeep/internal/localfs"
@@ -85,7 +84,8 @@ func (s *Snapshot) Restore(ctx context.Context, dir string, opts *RestoreOptions
 		Files: res.Files, Folders: res.Folders, Others: res.Others, Bytes: res.Bytes, BytesWritten: res.Written,
 		Identical: res.Skipped, LeftOut: res.LeftOut, Kept: res.Kept, Problems: res.Failed + res.Lost,
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	var paths *engine.PathsError
+	if err != nil && !errors.As(err, &paths) {
 		return rep, fmt.Errorf("backup: restore: %w", err)
 	}
 	if !res.Complete() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -68,7 +69,7 @@ type backup struct {
 	desc     format.Description
 	problems []format.Problem
 	changed  bool
-	read     int64
+	read     atomic.Int64
 	sides    sideNumbers
 }
 
@@ -174,7 +175,7 @@ func (b *backup) do(ctx context.Context, src source.Source) (*Result, error) {
 	b.keep(ref, commit, keeper)
 	return &Result{
 		Ref: ref, Outcome: commit.Outcome, Description: b.desc, Problems: b.problems,
-		Unchanged: !b.changed, Read: b.read, Stored: b.op.Stored(),
+		Unchanged: !b.changed, Read: b.read.Load(), Stored: b.op.Stored(),
 	}, nil
 }
 

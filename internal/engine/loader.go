@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"container/list"
 	"context"
 	"errors"
@@ -146,7 +147,7 @@ func (l *loader) frameOnce(ctx context.Context, at index.Found) ([]byte, error) 
 	l.mu.Unlock()
 	f.once.Do(func() {
 		f.err = l.r.packs.Frames(ctx, at.Pack, []pack.FrameAt{pack.At(at.Location)}, func(_ int, plain []byte) error {
-			f.plain = plain
+			f.plain = bytes.Clone(plain)
 			return nil
 		})
 		l.settle(f)

@@ -242,7 +242,7 @@ func (rd *reader) file(ctx context.Context, it *item, f source.File) (changed bo
 		return false, err
 	}
 	e.Size = size
-	atomic.AddInt64(&rd.b.read, size)
+	rd.b.read.Add(size)
 	after, err := f.Stat()
 	if err != nil {
 		return false, fileError{err}

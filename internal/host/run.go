@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -124,8 +125,8 @@ func (r *Run) End(done bool) error {
 	return err
 }
 
-// Unfinished calls take with every earlier run of the lineage that was cut off and that no process works
-// on, newest first. It holds their locks; the caller ends them.
+// Unfinished returns every earlier run of the lineage that was cut off and that no process works on, newest
+// first. They are locked; the caller ends them.
 func (f *Folder) Unfinished(lineage string) ([]*Run, error) {
 	names, err := os.ReadDir(f.dir)
 	if err != nil {
@@ -140,6 +141,7 @@ func (f *Folder) Unfinished(lineage string) ([]*Run, error) {
 			out = append(out, r)
 		}
 	}
+	slices.SortFunc(out, func(a, b *Run) int { return b.Started.Compare(a.Started) })
 	return out, nil
 }
 

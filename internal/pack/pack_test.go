@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 func sha(b []byte) format.Hash { return sha256.Sum256(b) }
 
-const size = 4 * seal.SegmentSize
+const size = 6 * seal.SegmentSize
 
 var (
 	repo = format.RepoID{1}
@@ -176,7 +176,7 @@ func TestRoundTrip(t *testing.T) {
 
 // What the last pack's size tells is one of few sizes, and never that it is nearly empty.
 func TestLastPack(t *testing.T) {
-	for _, n := range []int{1, 1000, 60_000, 70_000, 131_000, 131_072, 200_001, 700_000, 4*seal.SegmentSize - 2000} {
+	for _, n := range []int{1, 1000, 60_000, 70_000, 131_000, 131_072, 200_001, 4*seal.SegmentSize - 2000} {
 		r := newRig(t, seal.T1)
 		require.NoError(t, r.add(1, n))
 		require.NoError(t, r.w.Flush(t.Context()))
@@ -354,7 +354,7 @@ func full(t *testing.T, change ...func(*pack.Config)) (*rig, stored) {
 
 // Frames that lie close together are one request; far ones are several.
 func TestCoalescing(t *testing.T) {
-	r, p := full(t, func(c *pack.Config) { c.Size = 8 * seal.SegmentSize })
+	r, p := full(t, func(c *pack.Config) { c.Size = 56 * seal.SegmentSize })
 	all := at(p)
 	require.Len(t, r.packs, 1)
 	for _, c := range []struct {

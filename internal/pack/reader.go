@@ -43,8 +43,8 @@ type openStream struct {
 
 // scratch is what one read needs beside its result.
 type scratch struct {
-	object, plain []byte
-	decoder       *compress.Decoder
+	object, plain, frame []byte
+	decoder              *compress.Decoder
 }
 
 const (
@@ -128,11 +128,10 @@ func (r *Reader) run(ctx context.Context, st *seal.Stream, ref format.PackRef, s
 		if lo < 0 || hi > int64(len(plain)) {
 			return fmt.Errorf("pack: a frame lies beyond the end: %w", ErrDamaged)
 		}
-		out, err := sc.decoder.Decode(nil, a.Codec, plain[lo:hi], int(a.Plain))
-		if err != nil {
+		if sc.frame, err = sc.decoder.Decode(sc.frame[:0], a.Codec, plain[lo:hi], int(a.Plain)); err != nil {
 			return fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
-		if err := f(i, out); err != nil {
+		if err := f(i, sc.frame); err != nil {
 			return err
 		}
 	}
