@@ -28,6 +28,7 @@ import (
 	"gocloud.dev/blob/memblob"
 
 	"github.com/carekeep/carekeep/backup"
+	"github.com/carekeep/carekeep/backup/dirblob"
 	"github.com/carekeep/carekeep/internal/practice"
 )
 
@@ -247,7 +248,9 @@ func TestRolesAndKeys(t *testing.T) {
 // TestFIPS uses the second suite; continuous integration runs it under GODEBUG=fips140=only.
 func TestFIPS(t *testing.T) {
 	ctx := t.Context()
-	bucket := memory(t)
+	bucket, err := dirblob.OpenBucket(t.TempDir(), nil) // memblob computes MD5
+	require.NoError(t, err)
+	defer bucket.Close()
 	create(t, bucket, &backup.CreateOptions{FIPS: true, Options: backup.Options{HostDir: t.TempDir()}})
 	r, err := backup.Open(ctx, bucket, backup.Password("secret"), &backup.Options{Stateless: true})
 	require.NoError(t, err)
