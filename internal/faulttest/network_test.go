@@ -60,7 +60,7 @@ func TestFailuresThatPass(t *testing.T) {
 			}
 			for i, step := range steps {
 				err := errors.New("not tried")
-				for try := 0; err != nil && try < 60; try++ {
+				for try := 0; err != nil && try < 500; try++ {
 					s.SetHook(hook)
 					calls.Add(1)
 					if err = step(t.Context(), s, host, w); err != nil {

@@ -1,3 +1,8 @@
+// Package format encodes and decodes every object of a repository. It knows bytes and nothing else: no
+// keys, no store, no time. backup/FORMAT.md is its specification.
+//
+// Decoders are strict. They accept one encoding of a value, bound what they allocate by the size of their
+// input, and never panic; what they refuse wraps [ErrMalformed] or [ErrVersion].
 package format
 
 import (

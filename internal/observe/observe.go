@@ -128,6 +128,11 @@ func (p *Operation) report() {
 		case <-p.stop:
 			return
 		case <-tick.C:
+			select {
+			case <-p.stop: // both were ready: the end comes first
+				return
+			default:
+			}
 			p.o.progress(p.event())
 		}
 	}

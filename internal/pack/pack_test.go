@@ -423,6 +423,9 @@ func TestDamage(t *testing.T) {
 		require.NoError(t, read(key, p.ref))
 	}
 	for _, n := range []int{0, 3, 50, seal.SegmentSize, len(good) / 2, len(good) - 1} {
+		if n >= len(good) {
+			continue // the last pack's size depends on how well the rest was packed
+		}
 		r.s.Set(p.ref.Key(), good[:n])
 		require.Error(t, whole(key, p.ref))
 		short := p.ref
