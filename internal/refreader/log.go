@@ -1,0 +1,480 @@
+package refreader
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"reflect"
+	"slices"
+)
+
+// ErrDamage means that the log has damage after the last snapshot that no later entry vouches for: a newer snapshot
+// may be lost.
+var ErrDamage = errors.New("the log is damaged after the last snapshot")
+
+// Damage is a slot of the log without a valid entry.
+type Damage struct {
+	Seq     uint64
+	Vouched bool // a later entry's writer saw the same bytes: harmless
+	final   bool // nothing can vouch for it any more
+}
+
+type enrolment struct{ writers, recipients [][]byte }
+
+type slotRef struct {
+	id    [16]byte
+	kind  byte
+	added uint64
+}
+
+type segment struct {
+	sum           [32]byte
+	size, entries uint64
+	writer        [8]byte
+}
+
+type snapRef struct {
+	id   [16]byte
+	seq  uint64
+	sum  [32]byte
+	time uint64
+}
+
+// A state is what the log adds up to (section 14).
+type state struct {
+	enrolSeq uint64
+	enrol    enrolment
+	slots    []slotRef
+	segments []segment
+	snaps    []snapRef
+}
+
+type commit struct {
+	id       [16]byte
+	outcome  byte
+	refs     [32]byte
+	segments []segment
+}
+
+// An entry is one log entry as far as it decodes without its body.
+type entry struct {
+	raw               []byte
+	sum               [32]byte
+	seq               uint64
+	chain             [32]byte
+	kind              byte
+	signer            [8]byte
+	time              uint64
+	checkpoint, enrol uint64
+	body, sealed      []byte
+}
+
+func logName(seq uint64) string { return fmt.Sprintf("log/%020d", seq) }
+
+// slot reads slot seq. A missing object counts as zero bytes; e is nil if the object does not decode as the entry
+// of this slot and repository.
+func (r *Repository) slot(seq uint64) (e *entry, sum [32]byte, err error) {
+	b, err := readObject(r.fsys, logName(seq), 128*mib)
+	if err != nil && !errors.Is(err, errMissing) {
+		return nil, sum, err
+	}
+	sum = sha256.Sum256(b)
+	d, err := object(b, 'L')
+	if err != nil {
+		return nil, sum, nil
+	}
+	e = &entry{raw: b, sum: sum}
+	repo := d.id16()
+	e.seq, e.chain, e.kind, e.signer, e.time = d.u64(), d.id32(), d.u8(), d.short(), d.u64()
+	d.id16() // random
+	e.checkpoint, e.enrol, e.body, e.sealed = d.u64(), d.u64(), d.bytes(), d.bytes()
+	d.take(64)
+	d.check(e.seq == seq && repo == r.format.repo && (e.kind == 1) == (seq == 0))
+	d.check(e.kind == 3 || e.kind >= 128 || len(e.sealed) == 0)
+	if seq == 0 {
+		d.check(e.chain == [32]byte{} && e.checkpoint == 0 && e.enrol == 0)
+	} else {
+		d.check(e.checkpoint < seq && e.enrol < seq)
+	}
+	if d.end() != nil {
+		return nil, sum, nil
+	}
+	return e, sum, nil
+}
+
+func (e *entry) signedBy(key []byte) bool {
+	return shortID(key) == e.signer && verify(key, "carekeep/v1 log", e.raw)
+}
+
+func (e *entry) signedByOne(keys [][]byte) bool { return slices.ContainsFunc(keys, e.signedBy) }
+
+func (e *entry) next() [32]byte { return link(e.chain, e.sum) }
+
+// link is C(n) of C(n-1) and the SHA-256 of the object in slot n.
+func link(chain, sum [32]byte) [32]byte { return sha256.Sum256(append(chain[:], sum[:]...)) }
+
+func decodeEnrolment(d *dec) (v enrolment) {
+	for n := d.count(1); n > 0; n-- {
+		v.writers = append(v.writers, d.bytes())
+	}
+	for n := d.count(1); n > 0; n-- {
+		v.recipients = append(v.recipients, d.bytes())
+	}
+	return v
+}
+
+func decodeSlot(d *dec) slotRef { return slotRef{id: d.id16(), kind: d.u8(), added: d.u64()} }
+
+func decodeSegments(d *dec) (v []segment) {
+	for n := d.count(42); n > 0; n-- {
+		v = append(v, segment{sum: d.id32(), size: d.uv(), entries: d.uv(), writer: d.short()})
+	}
+	return v
+}
+
+func decodeState(b []byte) (v state, err error) {
+	d := &dec{b: b}
+	v.enrolSeq, v.enrol = d.uv(), decodeEnrolment(d)
+	for n := d.count(25); n > 0; n-- {
+		v.slots = append(v.slots, decodeSlot(d))
+	}
+	v.segments = decodeSegments(d)
+	for n := d.count(57); n > 0; n-- {
+		v.snaps = append(v.snaps, snapRef{id: d.id16(), seq: d.uv(), sum: d.id32(), time: d.u64()})
+	}
+	return v, d.end()
+}
+
+func decodeCommit(b []byte) (v commit, err error) {
+	d := &dec{b: b}
+	v.id, v.outcome, v.refs, v.segments = d.id16(), d.u8(), d.id32(), decodeSegments(d)
+	for n := d.count(16); n > 0; n-- {
+		d.id16() // sessions opened
+	}
+	d.check(v.outcome <= 1)
+	return v, d.end()
+}
+
+// clone gives a state that can be changed without changing the other.
+func (s state) clone() state {
+	s.slots, s.segments, s.snaps = slices.Clone(s.slots), slices.Clone(s.segments), slices.Clone(s.snaps)
+	return s
+}
+
+// wellSigned is the first half of the validity of an entry after entry 0 (section 15).
+func (r *Repository) wellSigned(e *entry, s *state) bool {
+	if e.enrol != s.enrolSeq {
+		return false
+	}
+	byWriter := e.kind == 3 || e.kind == 4 || e.kind == 7 || e.kind >= 128
+	return e.signedBy(r.format.admin) || byWriter && e.signedByOne(s.enrol.writers)
+}
+
+// apply gives the state after a well signed entry, or false if the entry is not valid.
+func (r *Repository) apply(e *entry, before state) (state, bool) {
+	s := before.clone()
+	switch e.kind {
+	case 2:
+		d := &dec{b: e.body}
+		s.enrolSeq, s.enrol = e.seq, decodeEnrolment(d)
+		return s, d.end() == nil
+	case 3, 4:
+		c, err := decodeCommit(e.body)
+		if err != nil || e.kind == 4 && (c.id != [16]byte{} || c.outcome != 0) {
+			return s, false
+		}
+		for _, g := range c.segments {
+			if g.writer != e.signer {
+				return s, false
+			}
+			if !slices.ContainsFunc(s.segments, func(o segment) bool { return o.sum == g.sum }) {
+				s.segments = append(s.segments, g)
+			}
+		}
+		if e.kind == 3 {
+			if slices.ContainsFunc(s.snaps, func(o snapRef) bool { return o.id == c.id }) {
+				return s, false
+			}
+			s.snaps = append(s.snaps, snapRef{c.id, e.seq, e.sum, e.time})
+		}
+	case 7:
+		v, err := decodeState(e.body)
+		if err != nil {
+			return s, false
+		}
+		own, said := s.clone(), v.clone()
+		own.segments, said.segments = nil, nil
+		if !reflect.DeepEqual(own, said) {
+			return s, false
+		}
+		mine := func(g segment) bool { return g.writer == e.signer }
+		if !e.signedBy(r.format.admin) && !slices.Equal(slices.DeleteFunc(slices.Clone(s.segments), mine),
+			slices.DeleteFunc(slices.Clone(v.segments), mine)) {
+			return s, false
+		}
+		return v, true
+	case 8:
+		d := &dec{b: e.body}
+		removed, slot := d.u8(), decodeSlot(d)
+		if d.check(removed <= 1); d.end() != nil {
+			return s, false
+		}
+		s.slots = slices.DeleteFunc(s.slots, func(o slotRef) bool { return o.id == slot.id })
+		if removed == 0 {
+			s.slots = append(s.slots, slot)
+		}
+	}
+	return s, true
+}
+
+// genesis takes entry 0.
+func (r *Repository) genesis() (*entry, state, error) {
+	e, _, err := r.slot(0)
+	if err != nil {
+		return nil, state{}, err
+	}
+	if e == nil || !e.signedBy(r.format.admin) {
+		return nil, state{}, errors.New("entry 0 is missing or not good")
+	}
+	s, err := decodeState(e.body)
+	if err == nil && s.enrolSeq != 0 {
+		err = errMalformed
+	}
+	return e, s, err
+}
+
+// checkpoint takes a checkpoint as the start, or gives nil if it is not to be trusted.
+func (r *Repository) checkpoint(seq uint64) (*entry, state, error) {
+	e, _, err := r.slot(seq)
+	if err != nil || e == nil || e.kind != 7 {
+		return nil, state{}, err
+	}
+	s, err := decodeState(e.body)
+	if err != nil || s.enrolSeq != e.enrol {
+		return nil, state{}, nil
+	}
+	n, _, err := r.slot(s.enrolSeq)
+	if err != nil || n == nil || !n.signedBy(r.format.admin) {
+		return nil, state{}, err
+	}
+	d := &dec{b: n.body}
+	var enrol enrolment
+	switch n.kind {
+	case 1:
+		g, err := decodeState(n.body)
+		if enrol = g.enrol; err != nil {
+			return nil, state{}, nil
+		}
+	case 2:
+		if enrol = decodeEnrolment(d); d.end() != nil {
+			return nil, state{}, nil
+		}
+	default:
+		return nil, state{}, nil
+	}
+	if !reflect.DeepEqual(enrol, s.enrol) || !e.signedBy(r.format.admin) && !e.signedByOne(enrol.writers) {
+		return nil, state{}, nil
+	}
+	return e, s, nil
+}
+
+// findHead looks for the last slot with an object: at 8 slots after every one that is found.
+func (r *Repository) findHead() error {
+	found := false
+	for s := uint64(0); s <= r.head+8; s++ {
+		_, err := fs.Stat(r.fsys, logName(s))
+		if err == nil {
+			r.head, found = s, true
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return plain(err)
+		}
+	}
+	if !found {
+		return errors.New("there is no log")
+	}
+	return nil
+}
+
+// start finds the entry and the state to begin with ("Opening").
+func (r *Repository) start(full bool) (*entry, state, error) {
+	for at := r.head; !full && at > 0; {
+		e, _, err := r.slot(at)
+		if err != nil {
+			return nil, state{}, err
+		}
+		if e == nil {
+			at--
+			continue
+		}
+		cp := e.checkpoint
+		if e.kind == 7 {
+			cp = e.seq
+		}
+		if cp == 0 {
+			break
+		}
+		c, s, err := r.checkpoint(cp)
+		if c != nil || err != nil {
+			return c, s, err
+		}
+		at = cp - 1
+	}
+	return r.genesis()
+}
+
+// openLog finds the state at the head (section 15).
+func (r *Repository) openLog(full bool) error {
+	if err := r.findHead(); err != nil {
+		return err
+	}
+	first, s, err := r.start(full)
+	if err != nil {
+		return err
+	}
+	chain, before, undo := first.next(), s, false // undo: the slot before held a valid entry that can be undone
+	for seq := first.seq + 1; seq <= r.head; seq++ {
+		e, sum, err := r.slot(seq)
+		if err != nil {
+			return err
+		}
+		valid := false
+		if e != nil && r.wellSigned(e, &s) {
+			if e.chain == chain {
+				for i := range r.damage {
+					r.damage[i].Vouched = r.damage[i].Vouched || !r.damage[i].final
+				}
+			} else {
+				if undo {
+					s = before
+				}
+				if undo || seq == first.seq+1 { // the start itself cannot be undone, but is under suspicion
+					r.damage = append(r.damage, Damage{Seq: seq - 1})
+				}
+				for i := range r.damage {
+					r.damage[i].final = r.damage[i].final || !r.damage[i].Vouched
+				}
+				chain = e.chain
+			}
+			if r.wellSigned(e, &s) { // still, should an entry have been undone
+				var after state
+				if after, valid = r.apply(e, s); valid {
+					before, s = s, after
+				}
+			}
+		}
+		if undo = valid; !valid {
+			r.damage = append(r.damage, Damage{Seq: seq})
+		}
+		chain = link(chain, sum)
+	}
+	r.state = s
+	return nil
+}
+
+// Damage lists the damaged slots of the log after the point that it was opened from.
+func (r *Repository) Damage() []Damage { return slices.Clone(r.damage) }
+
+// A Snapshot is one snapshot with its description.
+type Snapshot struct {
+	ID                     [16]byte
+	Seq                    uint64 // of its log entry
+	Complete               bool
+	Time                   int64 // of its log entry, ms
+	Started, Finished      int64 // ms
+	Host                   string
+	Sources                []string
+	Labels                 map[string]string
+	Files, Folders, Others uint64
+	Bytes                  uint64 // of content of files
+	ProblemCount           uint64
+
+	r        *Repository
+	refs     [32]byte
+	root     child
+	level    byte
+	problems content
+	listSize uint64
+}
+
+// Snapshots gives the snapshots that the log leads to, oldest first. With an error it gives those that can be read.
+func (r *Repository) Snapshots() ([]Snapshot, error) {
+	var out []Snapshot
+	var errs []error
+	last := uint64(0)
+	for _, ref := range r.state.snaps {
+		s, err := r.snapshot(ref)
+		if last = ref.seq; err != nil {
+			errs = append(errs, fmt.Errorf("snapshot: %w", err))
+			continue
+		}
+		out = append(out, s)
+	}
+	for _, d := range r.damage {
+		if d.Seq > last && !d.Vouched {
+			errs = append(errs, ErrDamage)
+			break
+		}
+	}
+	return out, errors.Join(errs...)
+}
+
+// snapshot reads a snapshot's entry again and opens its description.
+func (r *Repository) snapshot(ref snapRef) (Snapshot, error) {
+	e, sum, err := r.slot(ref.seq)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	if e == nil || sum != ref.sum || e.kind != 3 {
+		return Snapshot{}, errors.New("the log entry is not the one that the state names")
+	}
+	c, err := decodeCommit(e.body)
+	if err != nil || c.id != ref.id {
+		return Snapshot{}, errMalformed
+	}
+	aad := join("carekeep/v1 snapshot", r.scope(), c.id[:])
+	d := &dec{b: e.sealed}
+	key, err := r.unwrap(d, aad)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	sealed := d.bytes()
+	if err := d.end(); err != nil {
+		return Snapshot{}, err
+	}
+	b, err := r.unseal(key, aad, sealed)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	s := Snapshot{ID: c.id, Seq: e.seq, Complete: c.outcome == 0, Time: int64(ref.time), r: r, refs: c.refs}
+	return s, s.decode(b)
+}
+
+// decode takes the description.
+func (s *Snapshot) decode(b []byte) error {
+	d := &dec{b: b}
+	if v := d.u8(); v > 1 || v == 0 && d.err == nil {
+		return errNewer
+	}
+	s.root = child{id: d.id32(), size: d.uv(), entries: d.uv(), bytes: d.uv()}
+	level := d.uv()
+	d.check(level <= 12)
+	s.level = byte(level)
+	s.Started, s.Finished, s.Host = d.sv(), d.sv(), string(d.bytes())
+	for n := d.count(1); n > 0; n-- {
+		s.Sources = append(s.Sources, string(d.bytes()))
+	}
+	s.Labels = map[string]string{}
+	var before []byte
+	for i := range d.count(2) {
+		k := d.bytes()
+		d.check(i == 0 || bytes.Compare(before, k) < 0)
+		s.Labels[string(k)], before = string(d.bytes()), k
+	}
+	s.Files, s.Folders, s.Others, s.Bytes = d.uv(), d.uv(), d.uv(), d.uv()
+	s.ProblemCount, s.listSize = d.uv(), d.uv()
+	d.check(s.listSize <= 1<<40)
+	s.problems = decodeContent(d, s.listSize)
+	return d.end()
+}

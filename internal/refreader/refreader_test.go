@@ -1,0 +1,363 @@
+package refreader
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+)
+
+const vectors = "../../backup/testdata/vectors"
+
+type xattrJSON struct {
+	Name   []byte `json:"name"`
+	Size   uint64 `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+type entryJSON struct {
+	Path       []byte      `json:"path"`
+	Kind       byte        `json:"kind"`
+	Mode       uint16      `json:"mode"`
+	Mtime      [2]int64    `json:"mtime"`
+	Ctime      [2]int64    `json:"ctime"`
+	Btime      [2]int64    `json:"btime"`
+	Owner      *Owner      `json:"owner"`
+	Inode      uint64      `json:"inode"`
+	LinkGroup  uint64      `json:"link_group"`
+	Attributes uint32      `json:"attributes"`
+	Xattrs     []xattrJSON `json:"xattrs"`
+	Size       uint64      `json:"size"`
+	Holes      uint64      `json:"holes"`
+	SHA256     string      `json:"sha256"`
+	Target     []byte      `json:"target"`
+	Device     uint64      `json:"device"`
+}
+
+type problemJSON struct {
+	Path   []byte `json:"path"`
+	Reason byte   `json:"reason"`
+}
+
+type snapshotJSON struct {
+	Seq      uint64            `json:"seq"`
+	ID       string            `json:"id"`
+	Outcome  byte              `json:"outcome"`
+	Host     string            `json:"host"`
+	Sources  []string          `json:"sources"`
+	Labels   map[string]string `json:"labels"`
+	Files    uint64            `json:"files"`
+	Folders  uint64            `json:"folders"`
+	Others   uint64            `json:"others"`
+	Bytes    uint64            `json:"bytes"`
+	Problems []problemJSON     `json:"problems"`
+	Entries  []entryJSON       `json:"entries"`
+}
+
+type vectorJSON struct {
+	Passwords []string          `json:"passwords"`
+	KMS       map[string]string `json:"kms"`
+	Keys      map[string]string `json:"keys"`
+	Sessions  map[string]string `json:"sessions"`
+	Damage    []uint64          `json:"damage"`
+	Snapshots []snapshotJSON    `json:"snapshots"`
+}
+
+func load(t *testing.T, name string) (fstest.MapFS, vectorJSON) {
+	t.Helper()
+	root, objects := os.DirFS(filepath.Join(vectors, name)), fstest.MapFS{}
+	require.NoError(t, fs.WalkDir(root, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := fs.ReadFile(root, p)
+		objects[p] = &fstest.MapFile{Data: b}
+		return err
+	}))
+	b, err := os.ReadFile(filepath.Join(vectors, name+".json"))
+	require.NoError(t, err)
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	var v vectorJSON
+	require.NoError(t, dec.Decode(&v))
+	return objects, v
+}
+
+func digest(b []byte) string {
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:])
+}
+
+func pair(t Time) [2]int64 { return [2]int64{t.Sec, int64(t.Nsec)} }
+
+// nilIfEmpty makes an absent field of the JSON and an empty one the same.
+func nilIfEmpty(s string) []byte { return append([]byte(nil), s...) }
+
+// list reads everything that the vectors tell of a repository.
+func list(r *Repository) ([]snapshotJSON, error) {
+	snaps, err := r.Snapshots()
+	if err != nil {
+		return nil, err
+	}
+	var out []snapshotJSON
+	for _, s := range snaps {
+		v := snapshotJSON{
+			Seq: s.Seq, ID: hex.EncodeToString(s.ID[:]), Host: s.Host, Sources: s.Sources, Labels: s.Labels,
+			Files: s.Files, Folders: s.Folders, Others: s.Others, Bytes: s.Bytes,
+		}
+		if !s.Complete {
+			v.Outcome = 1
+		}
+		problems, err := s.Problems()
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range problems {
+			v.Problems = append(v.Problems, problemJSON{[]byte(p.Path), p.Reason})
+		}
+		err = s.Walk(func(e Entry) error {
+			j := entryJSON{
+				Path: []byte(e.Path), Kind: e.Kind, Mode: e.Mode, Mtime: pair(e.Modified), Ctime: pair(e.Changed),
+				Btime: pair(e.Born), Owner: e.Owner, Inode: e.Inode, LinkGroup: e.LinkGroup,
+				Attributes: e.Attributes, Size: e.Size, Target: nilIfEmpty(e.Target), Device: e.Device,
+			}
+			for _, x := range e.Xattrs {
+				j.Xattrs = append(j.Xattrs, xattrJSON{[]byte(x.Name), uint64(len(x.Value)), digest(x.Value)})
+			}
+			if e.Kind == File {
+				h := sha256.New()
+				if err := s.WriteContent(e, h); err != nil {
+					return err
+				}
+				j.SHA256 = hex.EncodeToString(h.Sum(nil))
+				err := r.eachRef(e.content, e.Size, func(ref reference) error {
+					if ref.hole {
+						j.Holes += ref.size
+					}
+					return nil
+				})
+				if err != nil {
+					return err
+				}
+			}
+			v.Entries = append(v.Entries, j)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+var names = []string{"repo-v1", "repo-f1"}
+
+func TestVectors(t *testing.T) {
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			objects, want := load(t, name)
+			for i, password := range want.Passwords {
+				r, err := Open(objects, password)
+				require.NoError(t, err)
+				got, err := list(r)
+				require.NoError(t, err)
+				require.Equal(t, want.Snapshots, got)
+				for k, v := range map[string][]byte{
+					"data id": r.dataID, "metadata id": r.metaID, "index": r.index,
+				} {
+					require.Equal(t, want.Keys[k], hex.EncodeToString(v), k)
+				}
+				if i == 0 {
+					require.Equal(t, want.Keys["stretched password"], hex.EncodeToString(r.format.stretched))
+				}
+				for id, v := range want.Sessions {
+					b, err := hex.DecodeString(id)
+					require.NoError(t, err)
+					s, err := r.session([16]byte(b))
+					require.NoError(t, err)
+					require.Equal(t, v, hex.EncodeToString(s))
+				}
+			}
+			_, err := Open(objects, "wrong")
+			require.ErrorIs(t, err, ErrWrongPassword)
+		})
+	}
+}
+
+func TestKeyService(t *testing.T) {
+	objects, want := load(t, "repo-v1")
+	for name, key := range want.KMS {
+		r, err := OpenService(objects, name, func(b, aad []byte) ([]byte, error) {
+			k, err := hex.DecodeString(key)
+			if err != nil {
+				return nil, err
+			}
+			return openGCM(k, b[:12], b[12:], aad)
+		})
+		require.NoError(t, err)
+		got, err := list(r)
+		require.NoError(t, err)
+		require.Equal(t, want.Snapshots, got)
+	}
+}
+
+// TestFullLog takes the log from entry 0: the checkpoints must agree with it.
+func TestFullLog(t *testing.T) {
+	for _, name := range names {
+		objects, want := load(t, name)
+		root := func(f *format, _ [16]byte, _ []byte) ([]byte, error) { return f.stretch(want.Passwords[0]) }
+		full, err := open(objects, 1, true, root)
+		require.NoError(t, err)
+		quick, err := open(objects, 1, false, root)
+		require.NoError(t, err)
+		require.Equal(t, full.state, quick.state)
+		damage := []uint64{}
+		for _, d := range full.Damage() {
+			require.True(t, d.Vouched)
+			damage = append(damage, d.Seq)
+		}
+		require.Equal(t, want.Damage, damage)
+	}
+}
+
+// TestFlippedBytes changes every 97th byte of every object: that must give an error or the very same snapshots.
+func TestFlippedBytes(t *testing.T) {
+	for _, name := range names {
+		objects, want := load(t, name)
+		good, err := Open(objects, want.Passwords[0])
+		require.NoError(t, err)
+		_, err = list(good) // loads index and sessions
+		require.NoError(t, err)
+		root := func(f *format, _ [16]byte, _ []byte) ([]byte, error) { // spares Argon2id
+			if f.salt == good.format.salt {
+				return good.format.stretched, nil
+			}
+			return f.stretch(want.Passwords[0])
+		}
+		places := packPlaces(good)
+		for object, file := range objects {
+			t.Run(name+"/"+object, func(t *testing.T) {
+				t.Parallel()
+				for at := 0; at < len(file.Data); at += 97 {
+					b := bytes.Clone(file.Data)
+					b[at] ^= 1 << (at % 8)
+					changed := maps.Clone(objects)
+					changed[object] = &fstest.MapFile{Data: b}
+					if p, ok := places[object]; ok && at >= 44 && at%(97*101) != 0 {
+						// No byte of that segment may be given out. A few are tried like other objects.
+						tag := int64(16)
+						if good.format.suite == suiteF1 {
+							tag = 32
+						}
+						p.offset, p.stored = uint32(max(0, int64(at)/segmentSize*(segmentSize-tag)-44)), 1
+						r := &Repository{fsys: changed, format: good.format, secrets: good.secrets}
+						_, err := r.readFrame(p.place())
+						require.ErrorIs(t, err, errAuth, at)
+						continue
+					}
+					r, err := open(changed, 1, false, root)
+					if err != nil {
+						require.NotContains(t, err.Error(), filepath.Base(object))
+						continue
+					}
+					if got, err := list(r); err == nil {
+						require.Equal(t, want.Snapshots, got, at)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestReferences: the lists of all snapshots together name every pack and session in the store, and nothing else.
+func TestReferences(t *testing.T) {
+	for _, name := range names {
+		objects, want := load(t, name)
+		r, err := Open(objects, want.Passwords[0])
+		require.NoError(t, err)
+		snaps, err := r.Snapshots()
+		require.NoError(t, err)
+		named, stored := map[string]bool{}, map[string]bool{}
+		for _, s := range snaps {
+			list, err := s.References()
+			require.NoError(t, err)
+			for _, v := range list {
+				session, sum := hex.EncodeToString(v.Session[:]), hex.EncodeToString(v.SHA256[:])
+				object := map[byte]string{
+					'P': "p/" + session + "/" + sum, 'M': "m/" + session + "/" + sum, 'S': "sess/" + session + ".0",
+				}[v.Type]
+				named[object] = true
+			}
+		}
+		for object := range objects {
+			if dir, _, _ := strings.Cut(object, "/"); dir == "p" || dir == "m" || dir == "sess" {
+				stored[object] = true
+			}
+		}
+		require.Equal(t, stored, named)
+	}
+}
+
+type packPlace struct {
+	of             place
+	offset, stored uint32
+}
+
+func (p packPlace) place() place {
+	p.of.frame.offset, p.of.stored = p.offset, p.stored
+	return p.of
+}
+
+// packPlaces gives a place in every pack of the index.
+func packPlaces(r *Repository) map[string]packPlace {
+	out := map[string]packPlace{}
+	for _, t := range r.tables {
+		for i := range len(t.entries) / entrySize {
+			if p, err := t.place(i); err == nil {
+				dir := map[byte]string{'P': "p/", 'M': "m/"}[p.frame.typ]
+				name := dir + hex.EncodeToString(p.frame.session[:]) + "/" + hex.EncodeToString(p.frame.pack[:])
+				out[name] = packPlace{of: p}
+			}
+		}
+	}
+	return out
+}
+
+// TestMissingObjects leaves out one object at a time.
+func TestMissingObjects(t *testing.T) {
+	objects, want := load(t, "repo-f1")
+	for object := range objects {
+		changed := maps.Clone(objects)
+		delete(changed, object)
+		r, err := Open(changed, want.Passwords[0])
+		if err != nil {
+			continue
+		}
+		// A missing head cannot be told from a log that ends before it: only a pin would.
+		if got, err := list(r); err == nil && object != "log/00000000000000000001" {
+			require.Equal(t, want.Snapshots, got, object)
+		}
+	}
+}
+
+// TestIndependent shows that nothing of this module but the package itself is in it.
+func TestIndependent(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	require.NoError(t, err)
+	for _, p := range strings.Fields(string(out)) {
+		if strings.HasPrefix(p, "github.com/carekeep") {
+			require.Equal(t, "github.com/carekeep/carekeep/internal/refreader", p)
+		}
+	}
+}
