@@ -69,8 +69,10 @@ type app struct {
 }
 
 func main() {
-	// Buffers are reused, so a small heap costs little time.
+	// Buffers are reused, so a small heap costs little time. The limit is soft: it makes the collector work
+	// harder near it and refuses nothing.
 	debug.SetGCPercent(25)
+	debug.SetMemoryLimit(88 << 20)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

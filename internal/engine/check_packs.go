@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/carekeep/carekeep/internal/format"
 	"github.com/carekeep/carekeep/internal/pack"
 	"github.com/carekeep/carekeep/internal/seal"
@@ -29,40 +27,36 @@ func (c *check) checkPacks(ctx context.Context) error {
 	c.op.Expect(int64(len(todo)), bytes)
 	// Metadata first: what is wrong with a small part is known early.
 	slices.SortStableFunc(todo, func(a, b uint32) int { return int(c.packs[a].ref.Type) - int(c.packs[b].ref.Type) })
-	next := make(chan uint32)
-	g, gctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		defer close(next)
-		for _, n := range todo {
-			select {
-			case next <- n:
-			case <-gctx.Done():
-				return gctx.Err()
-			}
-		}
-		return nil
-	})
-	for range c.workers {
-		g.Go(func() error {
-			w, err := c.newPackChecker()
-			for n := range next {
-				if err == nil {
-					err = w.check(gctx, &c.packs[n])
-				}
-				if err != nil {
-					return err
-				}
-			}
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
+	if err := c.readPacks(ctx, todo); err != nil {
 		return err
 	}
 	if err := c.wants.finish(ctx); err != nil {
 		return err
 	}
 	return c.mismatch.finish(ctx, c)
+}
+
+func (c *check) readPacks(ctx context.Context, todo []uint32) error {
+	next := make(chan uint32, len(todo))
+	for _, n := range todo {
+		next <- n
+	}
+	close(next)
+	return each(ctx, c.workers, c.workers, func(ctx context.Context, _ int) error {
+		w, err := c.newPackChecker()
+		if err != nil {
+			return err
+		}
+		for n := range next {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := w.check(ctx, &c.packs[n]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // packChecker reads packs whole, one after the other.

@@ -46,7 +46,7 @@ type frameJob struct {
 
 // startFrames starts n compressors in g. They end when close is called.
 func (s *sink) startFrames(g *errgroup.Group, ctx context.Context, n int) *frames {
-	f := &frames{s: s, jobs: make(chan frameJob, n), free: make(chan []byte, 8*n)}
+	f := &frames{s: s, jobs: make(chan frameJob, n), free: make(chan []byte, 2*n)}
 	for range n {
 		g.Go(func() error {
 			enc, err := compress.NewEncoder(s.level)
