@@ -244,6 +244,9 @@ func TestKillAtEveryRequest(t *testing.T) {
 					return // a read that was answered changes nothing
 				}
 			}
+			if !long() && sc.name == "checkpoint" && !log[n-1].Changes() && n%3 > 0 {
+				return
+			}
 			k := sc.kill(t, n, f, true)
 			if k == nil { // requests run side by side, so their number may vary
 				return

@@ -260,7 +260,7 @@ func TestHostFolderInTrouble(t *testing.T) {
 	}
 	// In the midst of a run everything goes, or a file takes the folder's place.
 	points := interrupted.points(t)
-	for n := 1; n <= points; n += 2 {
+	for n := 1; n <= points; n += 4 {
 		for _, file := range []bool{false, true} {
 			c.add("during")
 			dir := filepath.Join(t.TempDir(), "host")

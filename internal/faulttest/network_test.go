@@ -239,7 +239,7 @@ func TestWritersThatAreLiedTo(t *testing.T) {
 			require.NoError(t, sc.act(t.Context(), s, host(), sc.world.clone()))
 			log, sample := s.Log(), 8
 			if sc.name == "checkpoint" {
-				sample = 4
+				sample = 6
 			}
 			for name, lie := range lies() {
 				if !long() && name != "stale" && name != "flip" {
