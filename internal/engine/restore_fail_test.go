@@ -166,7 +166,8 @@ func TestRestoreOutage(t *testing.T) {
 		res, err := k.repo.Restore(t.Context(), k.snap, t.TempDir(), engine.RestoreOptions{})
 		require.NoError(t, err)
 		require.Positive(t, res.Failed)
-		require.Less(t, res.Failed, int64(100))
+		// Which pack this is, and so how many of the 200 files, is up to the digests that name packs.
+		require.Positive(t, res.Files, "files in other packs are restored")
 		for _, p := range res.Problems {
 			require.ErrorIs(t, p, engine.ErrContentUnread)
 			require.NotErrorIs(t, p, engine.ErrDamaged)
