@@ -13,6 +13,11 @@ import (
 // settle is how long files are left alone after a change: contenders do not trust times younger than this.
 const settle = 2500 * time.Millisecond
 
+// aftermath is how long nothing is timed after a run's files were deleted. Linux does not give the inodes of
+// an ext file system away again for a minute, and searches past all of them for each new file: every restore
+// would look slow, and the later the slower. For the same reason nothing is deleted during a run.
+const aftermath = 65 * time.Second
+
 // bench is a comparison under way.
 type bench struct {
 	tools []*contender
@@ -28,12 +33,23 @@ func (b *bench) once(ctx context.Context, n int) error {
 	if err := b.data.reset(ctx); err != nil {
 		return err
 	}
+	if n > 0 {
+		syncDisks()
+		if err := pause(ctx, aftermath); err != nil {
+			return err
+		}
+	}
+	cost, err := fileCost(filepath.Join(home, "cost"))
+	if err != nil {
+		return err
+	}
+	b.rep.FileCost.add(cost)
 	for i, t := range b.tools {
 		if err := b.start(ctx, t, b.place(home, i)); err != nil {
 			return fmt.Errorf("%s: init: %w", t.name, err)
 		}
 	}
-	if err := pause(ctx); err != nil {
+	if err := pause(ctx, settle); err != nil {
 		return err
 	}
 	var want map[string]thing
@@ -83,12 +99,31 @@ func (b *bench) nextDay(ctx context.Context) (map[string]thing, error) {
 	if err != nil {
 		return nil, err
 	}
-	return want, pause(ctx)
+	return want, pause(ctx, settle)
 }
 
-func pause(ctx context.Context) error {
+// fileCost returns how many microseconds it takes to make a file, of one thousand that are left there.
+func fileCost(dir string) (float64, error) {
+	const n = 1000
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	for i := range n {
+		f, err := os.Create(filepath.Join(dir, fmt.Sprint(i)))
+		if err != nil {
+			return 0, err
+		}
+		if err := f.Close(); err != nil {
+			return 0, err
+		}
+	}
+	return float64(time.Since(start).Microseconds()) / n, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
 	select {
-	case <-time.After(settle):
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -108,7 +143,6 @@ func (b *bench) stage(ctx context.Context, stage string, t *contender, p place, 
 		if err := os.Mkdir(p.out, 0o755); err != nil {
 			return err
 		}
-		defer os.RemoveAll(p.out)
 	}
 	_, before, err := size(t.expand(t.repo, p))
 	if err != nil {

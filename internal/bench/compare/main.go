@@ -12,6 +12,9 @@
 // the snapshots, which shows what opening costs; restore, of everything into an empty folder; check, with all
 // data read and verified.
 //
+// For restores the file system should be one on which nobody has deleted many files for some minutes, best a
+// fresh one: see FileCost. It needs room for all repositories and restores of one run, some 15 times the data.
+//
 // The command has to be called inside the module. Nothing is left behind but the files of -out.
 package main
 

@@ -47,18 +47,21 @@ type row struct {
 
 // report is what a comparison found.
 type report struct {
-	Started    time.Time `json:"started"`
-	Finished   time.Time `json:"finished"`
-	Machine    []string  `json:"machine"`
-	Load       [2]string `json:"load"` // before and after
-	Data       string    `json:"data"`
-	Files      int       `json:"files"`
-	Bytes      int64     `json:"bytes"`
-	Runs       int       `json:"runs"`
-	Rows       []*row    `json:"rows"`
-	Wrong      []string  `json:"wrong_restores"`
-	Inexact    []string  `json:"inexact_restores"` // of peers: right but for the times of folders
-	Shortfalls []string  `json:"shortfalls"`       // of ours, against the compressing peers and the limit of memory
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished"`
+	Machine  []string  `json:"machine"`
+	Load     [2]string `json:"load"` // before and after
+	Data     string    `json:"data"`
+	Files    int       `json:"files"`
+	Bytes    int64     `json:"bytes"`
+	Runs     int       `json:"runs"`
+	// FileCost is how many microseconds making an empty file took before each run. Well above 100 says that
+	// many files were deleted on this file system shortly before, and that restores are measured too slow.
+	FileCost   span[float64] `json:"file_cost_microseconds"`
+	Rows       []*row        `json:"rows"`
+	Wrong      []string      `json:"wrong_restores"`
+	Inexact    []string      `json:"inexact_restores"` // of peers: right but for the times of folders
+	Shortfalls []string      `json:"shortfalls"`       // of ours, against the compressing peers and the limit of memory
 }
 
 func newReport(c *config, tools []*contender, d *dataset, work string) *report {

@@ -33,8 +33,9 @@ func engineLines(ctx context.Context, t *table, files *fileSet, work string) err
 	if err := t.line("check of all data", nil, check); err != nil {
 		return err
 	}
-	out := filepath.Join(work, "restored")
-	return t.line("restore", func() error { return os.RemoveAll(out) }, func() error {
+	var out string
+	empty := func() (err error) { out, err = os.MkdirTemp(work, "restored-*"); return err }
+	return t.line("restore", empty, func() error {
 		_, err := e.last.Restore(ctx, out, nil)
 		return err
 	})

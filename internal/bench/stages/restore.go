@@ -40,8 +40,8 @@ func restoreLines(ctx context.Context, t *table, s *packSet, files *fileSet, wor
 	if err != nil {
 		return err
 	}
-	out := filepath.Join(work, "restored")
-	empty := func() error { return os.RemoveAll(out) }
+	var out string
+	empty := func() (err error) { out, err = os.MkdirTemp(work, "restored-*"); return err }
 	if err := t.line("make and write files alone", empty, func() error { return writeFiles(ctx, out, files, s.refs) }); err != nil {
 		return err
 	}
