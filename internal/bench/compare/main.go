@@ -38,6 +38,9 @@ func main() {
 		os.Exit(child(ctx, os.Stdin, os.Stdout))
 	}
 	if err := run(ctx, os.Args[1:]); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("stopped: %w", context.Cause(ctx))
+		}
 		if !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, "compare:", err)
 		}
