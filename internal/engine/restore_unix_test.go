@@ -112,12 +112,15 @@ func TestRestoreFewFiles(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, unix.Close(fd))
 	few := before
-	few.Cur = uint64(fd) + 60
+	setLimit(&few.Cur, fd+60)
 	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &few))
 	defer func() { require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &before)) }()
 	k.restore(to, engine.RestoreOptions{})
 	requireSame(t, from, to)
 }
+
+// setLimit bridges the two types that systems give a limit: FreeBSD's is signed.
+func setLimit[T int64 | uint64](to *T, n int) { *to = T(n) }
 
 func cpuTime() time.Duration {
 	var u syscall.Rusage
