@@ -46,7 +46,7 @@ func (f *forger) begin() {
 	_, op := f.r.obs.Begin(t.Context(), "backup")
 	t.Cleanup(func() { op.End(context.Background(), nil) })
 	var err error
-	f.s, err = f.r.newSink(t.Context(), op, nil, compress.Fastest)
+	f.s, err = f.r.newSink(t.Context(), op, nil, &condemned{}, compress.Fastest)
 	require.NoError(t, err)
 	f.n, err = f.s.newNodes()
 	require.NoError(t, err)

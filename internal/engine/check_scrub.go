@@ -125,16 +125,22 @@ func (s *scrub) committed(e logged, at map[uint64]*format.SnapRef) {
 		return // verifyLog has found it
 	}
 	var id format.SnapID
-	if ref := at[e.Seq]; ref != nil && ref.Hash == e.hash {
-		id = ref.ID
+	refs := c.Refs
+	ref := at[e.Seq]
+	if ref != nil && ref.Hash == e.hash {
+		id, refs = ref.ID, ref.Refs
 		delete(at, e.Seq)
 	}
-	if _, known := s.snaps[c.Refs]; !known {
-		s.snaps[c.Refs] = id
-		s.lists = append(s.lists, c.Refs)
+	if e.Seq > s.state.Condemned {
+		for _, x := range c.Sessions {
+			s.sessions[x] = id
+		}
+	} else if id == (format.SnapID{}) {
+		return // forgotten, or what a run that was cut off left: it may have been deleted since
 	}
-	for _, x := range c.Sessions {
-		s.sessions[x] = id
+	if _, known := s.snaps[refs]; !known {
+		s.snaps[refs] = id
+		s.lists = append(s.lists, refs)
 	}
 }
 

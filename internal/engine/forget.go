@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/ledger"
+	"github.com/carekeep/carekeep/internal/seal"
+	"github.com/carekeep/carekeep/internal/store"
+)
+
+// ErrStale refuses what was decided on an older state of the log.
+var ErrStale = errors.New("the commit log has moved on since this was decided: decide again")
+
+func (r *Repo) needAdmin() error {
+	if !r.IsAdmin() {
+		return fmt.Errorf("%w: forgetting and giving back space need the password or the key service", ErrRole)
+	}
+	return nil
+}
+
+// Head is the position of the newest entry of the log that this process knows.
+func (r *Repo) Head() ledger.Pin { return r.ledger.Head() }
+
+// Forget takes snapshots out of the log's state, if the log's newest entry is still at. What they alone need
+// is deleted by Compact. Plan is the digest of what was decided, for the record.
+func (r *Repo) Forget(ctx context.Context, at ledger.Pin, plan format.Hash, ids []format.SnapID) error {
+	if err := r.needAdmin(); err != nil {
+		return err
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	f := format.Forget{Plan: plan, Snapshots: slices.Clone(ids)}
+	slices.SortFunc(f.Snapshots, func(a, b format.SnapID) int { return bytes.Compare(a[:], b[:]) })
+	if f.Snapshots = slices.Compact(f.Snapshots); len(f.Snapshots) != len(ids) {
+		return errors.New("a snapshot is to be forgotten twice")
+	}
+	signer, err := seal.NewSigner(r.keys.Admin)
+	if err != nil {
+		return err
+	}
+	if err := r.ledger.Refresh(ctx); err != nil {
+		return err
+	}
+	body := f.Append(nil)
+	_, err = r.ledger.Append(ctx, ledger.Proposal{
+		Kind: format.KindForget, Signer: signer, After: &at,
+		Build: func(*format.State) ([]byte, []byte, error) { return body, nil, nil },
+	})
+	if errors.Is(err, ledger.ErrMoved) {
+		return ErrStale
+	}
+	r.remember()
+	return err
+}
+
+// Written says when each snapshot is known to have been committed: by the store's clock, which is no
+// writer's, and never later than a snapshot that follows it in the log. It is zero where the store has no
+// clock.
+func (r *Repo) Written(ctx context.Context, refs []format.SnapRef) ([]time.Time, error) {
+	listed := map[string]time.Time{}
+	err := r.store.List(ctx, "log/", func(o store.Listed) error {
+		listed[o.Key] = o.Written
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]time.Time, len(refs))
+	err = each(ctx, len(refs), checkRequests, func(ctx context.Context, i int) error {
+		t, ok := listed[format.EntryKey(refs[i].Seq)]
+		if !ok { // a listing may lag
+			o, err := r.store.Stat(ctx, format.EntryKey(refs[i].Seq))
+			if err != nil {
+				return fmt.Errorf("log entry %d: %w", refs[i].Seq, err)
+			}
+			t = o.Written
+		}
+		out[i] = t
+		return nil
+	})
+	for i := len(out) - 2; i >= 0; i-- {
+		if next := out[i+1]; !next.IsZero() && out[i].After(next) {
+			out[i] = next
+		}
+	}
+	return out, err
+}
