@@ -77,6 +77,11 @@ type backup struct {
 func (r *Repo) Backup(ctx context.Context, src source.Source, o BackupOptions) (res *Result, err error) {
 	ctx, op := r.obs.Begin(ctx, "backup")
 	defer func() { op.End(ctx, err) }()
+	end, err := r.beginWrite(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	b := &backup{r: r, o: o, op: op}
 	b.desc.Started = r.now().UnixMilli()
 	if b.exclude, err = newExcluder(o.Exclude); err != nil {
