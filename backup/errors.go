@@ -30,7 +30,7 @@ var (
 	// ErrUnsafeBucket: the bucket is gocloud's fileblob, which can lose data; use package dirblob.
 	ErrUnsafeBucket = engine.ErrFileblob
 	// ErrSingleWriter: the store cannot create objects exclusively, so two writers could overwrite each
-	// other; see CreateOptions.SingleWriter.
+	// other, and this one would be the second; see CreateOptions.SingleWriter and Options.TakeOver.
 	ErrSingleWriter = engine.ErrSingleWriter
 	// ErrRolledBack: the store shows an older state than this host has seen, or another log.
 	ErrRolledBack = ledger.ErrRolledBack

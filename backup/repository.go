@@ -28,6 +28,13 @@ type Options struct {
 	// Stateless keeps nothing on this host: no credential, no journal, no cache.
 	Stateless bool
 
+	// TakeOver makes this host the one that may write to a repository for a single writer, see
+	// CreateOptions.SingleWriter: the host that was so far is gone, or has lost its HostDir. Nothing can tell
+	// the other host, so its HostDir must be deleted if it still exists: two hosts that both write overwrite
+	// each other's snapshots. It needs a password or a key service, is remembered, and means nothing for other
+	// repositories.
+	TakeOver bool
+
 	// UploadRate and DownloadRate limit the traffic with the store, in bytes per second; 0 is unlimited.
 	UploadRate, DownloadRate int64
 	// Requests is how many requests to the store may be under way at once; 0 means 16.
@@ -64,8 +71,9 @@ type Progress struct {
 type CreateOptions struct {
 	// FIPS chooses the suite whose primitives Go's FIPS 140-3 module approves. It is slower.
 	FIPS bool
-	// SingleWriter allows a store that cannot create objects exclusively, such as a FAT file system. Only
-	// one process at a time may then write, which nothing enforces.
+	// SingleWriter allows a store that cannot create objects exclusively, such as a FAT file system. Then this
+	// host alone may write, one process at a time: for others, and with Options.Stateless, whatever writes
+	// fails with ErrSingleWriter, while they read as ever. It makes no difference to other stores.
 	SingleWriter bool
 	// Residency is a free tag of where the data must rest, at most 64 bytes. It is stored in clear.
 	Residency string
@@ -143,8 +151,8 @@ func Open(ctx context.Context, bucket *blob.Bucket, key Key, opts *Options) (*Re
 func (o *Options) config() (engine.Config, error) {
 	c := engine.Config{
 		HostDir: o.HostDir,
-		Memory:  o.IndexMemory,
-		Store:   store.Options{Upload: limiter(o.UploadRate), Download: limiter(o.DownloadRate), Requests: o.Requests},
+		Memory:  o.IndexMemory, TakeOver: o.TakeOver,
+		Store: store.Options{Upload: limiter(o.UploadRate), Download: limiter(o.DownloadRate), Requests: o.Requests},
 	}
 	var progress func(observe.Progress)
 	if f := o.Progress; f != nil {

@@ -256,7 +256,7 @@ func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, length 
 	if length >= 0 {
 		left = min(left, length)
 	}
-	return &reader{b: b, ctx: ctx, f: f, off: offset, left: left, attrs: driver.ReaderAttributes{
+	return &reader{b: b, ctx: ctx, at: at, f: f, off: offset, left: left, attrs: driver.ReaderAttributes{
 		ContentType: o.attrs.contentType(), ModTime: o.st.ModTime(), Size: o.size,
 	}}, nil
 }
@@ -265,6 +265,7 @@ func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, length 
 type reader struct {
 	b         *bucket
 	ctx       context.Context
+	at        location
 	f         file
 	off, left int64
 	attrs     driver.ReaderAttributes
@@ -302,7 +303,38 @@ type writerOnly struct{ io.Writer }
 
 func (r *reader) Close() error                         { return wrap("close an object", r.f.Close()) }
 func (r *reader) Attributes() *driver.ReaderAttributes { return &r.attrs }
-func (r *reader) As(any) bool                          { return false }
+
+// As implements driver.Reader: it gives the object's [Flusher].
+func (r *reader) As(i any) bool {
+	p, ok := i.(*Flusher)
+	if ok {
+		*p = &flusher{b: r.b, at: r.at}
+	}
+	return ok
+}
+
+// flusher is the [Flusher] of one object.
+type flusher struct {
+	b  *bucket
+	at location
+}
+
+// Flush implements [Flusher].
+func (f *flusher) Flush() error {
+	const op = "flush an object"
+	h, err := f.b.fs.openSync(filepath.Join(f.b.root, f.at.path()))
+	if err != nil {
+		return f.b.missing(op, err)
+	}
+	err = h.Sync()
+	if cerr := h.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = f.b.flush(f.at.folder)
+	}
+	return wrap(op, err)
+}
 
 // Copy implements driver.Bucket. It copies the file as it is, attributes included.
 func (b *bucket) Copy(ctx context.Context, dstKey, srcKey string, opts *driver.CopyOptions) error {

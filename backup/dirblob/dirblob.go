@@ -48,6 +48,16 @@ type Info struct {
 	ReadOnly bool
 }
 
+// Flusher makes an object that is there as durable as a write that succeeded would have. Whoever takes an object
+// that he reads back for written, after a write that failed, asks for it: the object may have got its name
+// before the flush of its folder failed. Get it from the reader of the object with
+//
+//	var f dirblob.Flusher
+//	if reader.As(&f) { err = f.Flush() }
+//
+// Flush flushes the file, its folder and what is not known to be durable above it.
+type Flusher = interface{ Flush() error }
+
 // CopyOptions is what blob.CopyOptions.BeforeCopy can reach:
 //
 //	BeforeCopy: func(as func(any) bool) error {

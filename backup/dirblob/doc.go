@@ -51,7 +51,8 @@
 // that was unplugged or a share that was unmounted is an error of code Unknown, never "not found".
 //
 // When Close fails after the object got its name, because flushing the folder
-// failed, the object stays visible: write it again, or compare what is there.
+// failed, the object stays visible: write it again, or compare what is there and
+// have it flushed, see [Flusher].
 //
 // # Platforms
 //

@@ -341,6 +341,8 @@ func (v *view) move(call, from, to string, unname, exclusive bool) error {
 	return nil
 }
 
+func (v *view) openSync(path string) (file, error) { return v.openRead(path) }
+
 func (v *view) openDir(path string) (folderHandle, error) {
 	if err := v.begin("openDir", path); err != nil {
 		return nil, err

@@ -12,6 +12,8 @@ import (
 // openNonblock keeps the open of a pipe that somebody put into the folder from hanging.
 const openNonblock = syscall.O_NONBLOCK
 
+func (o osFS) openSync(path string) (file, error) { return o.openRead(path) }
+
 func (osFS) remove(path string) error {
 	return pathError(path, retry(func() error { return syscall.Unlink(path) }))
 }

@@ -11,6 +11,9 @@ import (
 
 const openNonblock = 0
 
+// openSync opens for writing, without which Windows does not flush.
+func (osFS) openSync(path string) (file, error) { return fileOf(os.OpenFile(path, os.O_RDWR, 0)) }
+
 func (osFS) remove(path string) error { return onPath(path, windows.DeleteFile) }
 
 func (osFS) rmdir(path string) error { return onPath(path, windows.RemoveDirectory) }

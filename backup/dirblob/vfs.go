@@ -11,6 +11,8 @@ import (
 type vfs interface {
 	// openRead opens a file for reading. It must not block on a pipe.
 	openRead(path string) (file, error)
+	// openSync opens a file for flushing it.
+	openSync(path string) (file, error)
 	// create makes a new file for reading and writing; an existing one is fs.ErrExist.
 	create(path string) (file, error)
 	// stat follows symbolic links.

@@ -84,6 +84,11 @@ const retries = 3
 func (r *Repo) Backup(ctx context.Context, src source.Source, o BackupOptions) (res *Result, err error) {
 	ctx, op := r.obs.Begin(ctx, "backup")
 	defer func() { op.End(ctx, err) }()
+	end, err := r.beginWrite(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	for try := 1; ; try++ {
 		before := r.ledger.State().Condemned
 		if res, err = r.backup(ctx, op, src, o); err == nil || try > retries || ctx.Err() != nil || !source.Again(src) {

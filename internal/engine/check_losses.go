@@ -1,11 +1,15 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/index"
 	"github.com/carekeep/carekeep/internal/tree"
 )
 
@@ -25,6 +29,10 @@ func (w *snapChecker) explain(ctx context.Context, nd *node, first string, entri
 		w.blameNode(ctx, nd, first)
 		w.lose(Loss{Path: first, Entries: entries}, err)
 		return nil
+	}
+	// Where one place of the node failed, the list must name another.
+	if err := w.lostChunk(ctx, nd.id, int64(len(data)), format.TypeMetadata, first); err != nil && ctx.Err() != nil {
+		return ctx.Err() // of others none matters: it was read just now
 	}
 	if nd.level == 0 {
 		return w.explainLeaf(ctx, data)
@@ -96,7 +104,7 @@ func (w *snapChecker) explainLeaf(ctx context.Context, data []byte) error {
 func (w *snapChecker) lostContent(ctx context.Context, e *format.Entry) (why, err error) {
 	for r, err := range tree.OpenContent(w.c.r.loader, e.Content, e.Size).Refs(ctx, 0) {
 		if err == nil && !r.Hole {
-			err = w.lostChunk(ctx, r.Ref, e.Path)
+			err = w.lostChunk(ctx, r.ID, r.Len, format.TypeData, e.Path)
 		}
 		if oerr := w.c.reached(ctx, err); oerr != nil {
 			return nil, oerr
@@ -109,31 +117,73 @@ func (w *snapChecker) lostContent(ctx context.Context, e *format.Entry) (why, er
 }
 
 // lostChunk says why a chunk cannot be read; nil if it can. Chunks in sound packs are not tried.
-func (w *snapChecker) lostChunk(ctx context.Context, r format.Ref, path string) error {
-	at, n, err := w.c.find(ctx, r.ID, uint32(r.Len), format.TypeData)
+func (w *snapChecker) lostChunk(ctx context.Context, id format.ID, size int64, t format.Type, path string) error {
+	at, n, err := w.c.find(ctx, id, uint32(size), t)
 	if err != nil {
 		return err
 	}
+	if w.c.packs[n].health == packSound {
+		return nil
+	}
+	listed, err := w.goodPlace(ctx, id, size, t)
+	if err != nil {
+		w.blame(n, path)
+		return err
+	}
+	if !listed && w.listed && at.Pack.Type == t {
+		w.saved[id] = path
+	}
+	return nil
+}
+
+// goodPlace looks for a place that a chunk can be read from, and reports whether there is one in a pack that
+// the snapshot lists. The error is that of the first place if there is none at all.
+func (w *snapChecker) goodPlace(ctx context.Context, id format.ID, size int64, t format.Type) (listed bool, err error) {
+	good := false
+	var failure error
+	for at, err := range w.c.r.index.Places(ctx, id) {
+		if err != nil {
+			failure = errors.Join(failure, err)
+			break
+		}
+		n, known := w.c.number[at.Pack.Hash]
+		if !known || !fits(&at, size, t) {
+			continue
+		}
+		if err := w.tryPlace(ctx, id, n, at); err != nil {
+			failure = cmp.Or(failure, err)
+			continue
+		}
+		if good = true; w.allowed[n] == w.epoch {
+			return true, nil
+		}
+	}
+	if good {
+		return false, nil
+	}
+	return false, cmp.Or(failure, error(errNoPlace))
+}
+
+var errNoPlace = fmt.Errorf("%w: the index does not know a chunk that a snapshot needs", ErrDamaged)
+
+// tryPlace says why a chunk cannot be read from a place; nil if it can.
+func (w *snapChecker) tryPlace(ctx context.Context, id format.ID, n uint32, at index.Found) error {
 	p := &w.c.packs[n]
 	end := w.c.r.suite.StreamSize(int64(at.Location.Offset) + int64(at.Location.Stored))
 	switch {
 	case p.health == packSound:
 		return nil
 	case p.health == packGone, p.short && p.size < end:
-		err = fmt.Errorf("%w: a pack is gone, or too short", ErrDamaged)
-	default:
-		_, err = w.c.r.loader.LoadChunk(ctx, r.ID, r.Len)
+		return fmt.Errorf("%w: a pack is gone, or too short", ErrDamaged)
 	}
-	if err != nil {
-		w.blame(n, path)
-	}
+	_, err := w.c.r.loader.loadAt(ctx, id, at)
 	return err
 }
 
 // findUnlisted reports the packs that the snapshot needs and does not list. A chunk that is stored twice may
-// lie in a listed pack as well, and then nothing is wrong.
+// lie in a listed pack as well, and if it can be read from there nothing is wrong.
 func (w *snapChecker) findUnlisted(ctx context.Context) error {
-	need := map[format.ID]string{} // and a path near to it
+	need := maps.Clone(w.saved) // and a path near to it
 	for _, nd := range w.unlisted {
 		if err := w.gather(ctx, nd, need); err != nil {
 			return err
@@ -145,16 +195,45 @@ func (w *snapChecker) findUnlisted(ctx context.Context) error {
 	reported := map[uint32]bool{}
 	for id, path := range need {
 		places := w.places[id]
-		if len(places) == 0 || slices.ContainsFunc(places, func(n uint32) bool { return w.allowed[n] == w.epoch }) || reported[places[0]] {
+		i := slices.IndexFunc(places, func(n uint32) bool { return w.allowed[n] != w.epoch })
+		if i < 0 || reported[places[i]] {
 			continue
 		}
-		reported[places[0]] = true
+		if covered, err := w.covered(ctx, id, places); err != nil || covered {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		reported[places[i]] = true
 		w.c.found(Finding{
-			Kind: UnlistedPack, Object: w.c.packs[places[0]].ref.Key(), Snapshot: w.s.id, Path: path,
+			Kind: UnlistedPack, Object: w.c.packs[places[i]].ref.Key(), Snapshot: w.s.id, Path: path,
 			Err: fmt.Errorf("%w: a snapshot needs a pack that its list does not name", ErrDamaged),
 		})
 	}
 	return nil
+}
+
+// covered reports whether a chunk can be read from a listed pack.
+func (w *snapChecker) covered(ctx context.Context, id format.ID, places []uint32) (bool, error) {
+	some := false
+	for _, n := range places {
+		if w.allowed[n] == w.epoch {
+			if w.c.packs[n].health == packSound {
+				return true, nil
+			}
+			some = true
+		}
+	}
+	if !some {
+		return false, nil
+	}
+	at, ok, err := w.c.r.index.Lookup(ctx, id)
+	if err != nil || !ok {
+		return false, ctx.Err() // found by checkIndex
+	}
+	listed, err := w.goodPlace(ctx, id, int64(at.Location.Len), at.Pack.Type)
+	return listed || err != nil, ctx.Err() // what is lost altogether is a loss, not unlisted
 }
 
 // gather adds the chunks of a node that lie in unlisted packs, and the node itself if it does.

@@ -120,6 +120,7 @@ type snapChecker struct {
 	failed   map[format.Hash]bool
 	blamed   map[uint32]bool        // packs whose findings name a snapshot
 	places   map[format.ID][]uint32 // all packs of chunks that lie in an unlisted one
+	saved    map[format.ID]string   // chunks that only an unlisted pack has whole, with a path near to it
 }
 
 // checkSnapshots verifies the list of references and the tree of every snapshot.
@@ -127,6 +128,7 @@ func (c *check) checkSnapshots(ctx context.Context) error {
 	w := &snapChecker{
 		c: c, refs: c.refsReader(), allowed: make([]uint32, len(c.packs)),
 		failed: map[format.Hash]bool{}, blamed: map[uint32]bool{}, places: map[format.ID][]uint32{},
+		saved: map[format.ID]string{},
 	}
 	sound := map[format.Hash]bool{}
 	for _, s := range c.snapshots {
@@ -216,6 +218,7 @@ func (w *snapChecker) snapshot(ctx context.Context, s *snapState) (bool, error) 
 	c := w.c
 	w.epoch++
 	w.s, w.unlisted, w.first, w.why = s, nil, nil, nil
+	clear(w.saved)
 	var err error
 	if w.listed, err = w.list(ctx, s.refs, s.id); err != nil {
 		return false, err
@@ -242,7 +245,7 @@ func (w *snapChecker) snapshot(ctx context.Context, s *snapState) (bool, error) 
 	if w.first != nil {
 		c.found(Finding{Kind: DamagedSnapshot, Snapshot: s.id, Path: w.first.Path, Err: w.why})
 	}
-	unlisted := len(w.unlisted) > 0
+	unlisted := len(w.unlisted)+len(w.saved) > 0
 	if unlisted {
 		err = w.findUnlisted(ctx)
 	}
@@ -348,7 +351,9 @@ func (c *check) nodeBytes(ctx context.Context, id format.ID) ([]byte, error) {
 		return nil, fmt.Errorf("%w: the index does not know a node of a snapshot's tree", ErrDamaged)
 	}
 	if n, ok := c.number[at.Pack.Hash]; ok && c.packs[n].health == packGone {
-		return nil, fmt.Errorf("%w: a pack is gone", ErrDamaged)
+		// The length is only known from the index, which may say different ones.
+		gone := fmt.Errorf("%w: a pack is gone", ErrDamaged)
+		return c.r.loader.elsewhere(ctx, id, int64(at.Location.Len), format.TypeMetadata, at.Pack.Hash, gone)
 	}
 	return c.r.loader.LoadNode(ctx, id, at.Location.Len)
 }
@@ -398,6 +403,9 @@ func (w *snapChecker) problems(ctx context.Context) error {
 		at, ok, err := w.c.r.index.Lookup(ctx, id)
 		if n, known := w.c.number[at.Pack.Hash]; err == nil && ok && known && w.allowed[n] != w.epoch && w.listed {
 			w.unlisted = append(w.unlisted, &node{id: id, packs: []uint32{n}})
+		}
+		if err == nil && ok {
+			_ = w.lostChunk(ctx, id, int64(at.Location.Len), format.TypeMetadata, ".") // lost ones were found above
 		}
 	}
 	return ctx.Err()

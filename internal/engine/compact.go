@@ -102,6 +102,13 @@ func (r *Repo) Compact(ctx context.Context, o CompactOptions) (rep *CompactRepor
 	if err != nil {
 		return nil, err
 	}
+	if !o.DryRun {
+		end, err := r.beginWrite(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer end()
+	}
 	if err := c.run(ctx); err != nil {
 		if cerr := context.Cause(ctx); cerr != nil {
 			err = cerr

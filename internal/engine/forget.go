@@ -45,6 +45,11 @@ func (r *Repo) Forget(ctx context.Context, at ledger.Pin, plan format.Hash, ids 
 	if err != nil {
 		return err
 	}
+	end, err := r.beginWrite(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	if err := r.ledger.Refresh(ctx); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/carekeep/carekeep/internal/format"
@@ -95,16 +96,48 @@ func (l *loader) load(ctx context.Context, id format.ID, size int64, t format.Ty
 	if err != nil {
 		return nil, err
 	}
+	data, err := l.loadAt(ctx, id, at)
+	if err == nil {
+		return data, nil
+	}
+	return l.elsewhere(ctx, id, size, at.Pack.Type, at.Pack.Hash, err)
+}
+
+// loadAt returns a chunk from one of its places.
+func (l *loader) loadAt(ctx context.Context, id format.ID, at index.Found) ([]byte, error) {
 	plain, err := l.frame(ctx, at)
 	if err != nil {
 		return nil, err
 	}
 	data := plain[at.Location.Start : at.Location.Start+at.Location.Len]
 	ids := l.data
-	if t == format.TypeMetadata {
+	if at.Pack.Type == format.TypeMetadata {
 		ids = l.meta
 	}
 	return data, ids.check(id, data)
+}
+
+// elsewhere returns a chunk from any place but the one in a pack that failed, or else that failure.
+func (l *loader) elsewhere(ctx context.Context, id format.ID, size int64, t format.Type, not format.Hash, failure error) ([]byte, error) {
+	tried := []format.Hash{not}
+	for at, err := range l.r.index.Places(ctx, id) {
+		if err != nil || ctx.Err() != nil {
+			break
+		}
+		if slices.Contains(tried, at.Pack.Hash) || !fits(&at, size, t) {
+			continue
+		}
+		tried = append(tried, at.Pack.Hash)
+		if data, err := l.loadAt(ctx, id, at); err == nil {
+			return data, nil
+		}
+	}
+	return nil, failure
+}
+
+// fits reports whether a place is of the class and length that a chunk is known to have.
+func fits(at *index.Found, size int64, t format.Type) bool {
+	return int64(at.Location.Len) == size && at.Pack.Type == t
 }
 
 // locate finds a chunk of a known size and class.
@@ -116,10 +149,15 @@ func (l *loader) locate(ctx context.Context, id format.ID, size int64, t format.
 	if !ok {
 		return at, fmt.Errorf("%w: the index does not know a chunk that a snapshot needs", ErrDamaged)
 	}
-	if int64(at.Location.Len) != size || at.Pack.Type != t {
-		return at, fmt.Errorf("%w: a chunk is not as long as the snapshot says", ErrDamaged)
+	if fits(&at, size, t) {
+		return at, nil
 	}
-	return at, nil
+	for other, err := range l.r.index.Places(ctx, id) {
+		if err == nil && fits(&other, size, t) {
+			return other, nil
+		}
+	}
+	return at, fmt.Errorf("%w: a chunk is not as long as the snapshot says", ErrDamaged)
 }
 
 // frame returns the decoded frame of a location. Callers that ask for one frame at once share the read.

@@ -40,7 +40,7 @@ var (
 	ErrNoCredential = errors.New("this host holds no writer credential for the repository")
 	ErrRole         = errors.New("the key used does not hold the role for this")
 	ErrFileblob     = errors.New("gocloud's fileblob can lose data: use dirblob for folders")
-	ErrSingleWriter = errors.New("the store cannot create exclusively")
+	ErrSingleWriter = errors.New("the repository takes one writer only, for its store cannot create exclusively")
 	ErrDamaged      = pack.ErrDamaged
 )
 
@@ -59,6 +59,7 @@ type Config struct {
 	Store    store.Options
 	HostDir  string // "" for none
 	Memory   int64  // bytes for the index; default 48 MiB
+	TakeOver bool   // of a repository for a single writer: this host is the one from now on
 	Now      func() time.Time
 	Observer *observe.Observer
 
@@ -85,6 +86,7 @@ type Repo struct {
 	ring         *keyring
 	host         *host.Folder // nil without a host folder
 	loader       *loader
+	writing      *writing
 	now          func() time.Time
 	obs          *observe.Observer
 
@@ -205,7 +207,10 @@ func Create(ctx context.Context, b *blob.Bucket, key Key, c Config) (*Repo, erro
 		return nil, err
 	}
 	if !exclusive && !c.SingleWriter {
-		return nil, fmt.Errorf("%w: create the repository for a single writer, or use another store", ErrSingleWriter)
+		return nil, fmt.Errorf("%w: say that there will be one when you create it, or use another store", ErrSingleWriter)
+	}
+	if !exclusive && c.HostDir == "" {
+		return nil, errNoHostFolder
 	}
 	ks, f, err := newKeys(&c, !exclusive)
 	if err != nil {
@@ -219,6 +224,11 @@ func Create(ctx context.Context, b *blob.Bucket, key Key, c Config) (*Repo, erro
 	object = f.Append(nil)
 	object = append(object, admin.Sign(domainFormat, object)...)
 	ks.FormatHash = sha256.Sum256(object)
+	if f.SingleWriter {
+		if err := reserve(c.HostDir, f, ks); err != nil {
+			return nil, err
+		}
+	}
 	slot, err := sealSlot(ctx, f, f.FirstSlot, key, ks)
 	if err != nil {
 		return nil, err
@@ -287,6 +297,9 @@ func newKeys(c *Config, single bool) (*format.Keyset, *format.Format, error) {
 		ChunkMin: c.Chunks.Min, ChunkAvg: c.Chunks.Avg, ChunkMax: c.Chunks.Max,
 		PackSize: uint32(c.PackSize), SingleWriter: single, Residency: c.Residency,
 	}
+	if single {
+		f.Host = newHostID()
+	}
 	return ks, f, nil
 }
 
@@ -306,6 +319,9 @@ func resumeCreate(ctx context.Context, s *store.Store, f *format.Format, object 
 	}
 	if done {
 		return nil, ErrExists
+	}
+	if f.SingleWriter && !c.TakeOver && !reserved(c.HostDir, f) {
+		return nil, fmt.Errorf("%w: its creation was cut off on another host: complete it there, or take it over", ErrSingleWriter)
 	}
 	first := []format.SlotInfo{{ID: f.FirstSlot, Kind: key.slotKind(), Added: f.Created}}
 	ks, slot, err := unlock(ctx, s, f, object, first, key)
@@ -337,7 +353,14 @@ func finishCreate(ctx context.Context, s *store.Store, f *format.Format, object 
 	if err != nil {
 		return nil, err
 	}
-	return build(s, f, object, ks, l, c)
+	r, err := build(s, f, object, ks, l, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.settleCreation(ctx); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // Open opens a repository.
@@ -437,7 +460,13 @@ func build(s *store.Store, f *format.Format, object []byte, ks *format.Keyset, l
 	r.ring = newKeyring(s, f, ks)
 	r.packs = pack.NewReader(s, r.suite, f.Repo, r.ring)
 	r.loader = newLoader(r)
+	r.writing = &writing{}
 	r.remember()
+	if c.TakeOver {
+		if err := r.takeOver(); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
 }
 

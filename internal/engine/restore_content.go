@@ -130,6 +130,7 @@ func (c *comparer) same(ref tree.RefAt) bool {
 
 // worker reads, decodes and writes frames. It is used by one goroutine.
 type worker struct {
+	ctx     context.Context // of the restore
 	x       *restore
 	prf     *seal.PRF
 	checked map[checkedChunk]bool // of the frame at hand: whether the bytes are right
@@ -146,7 +147,7 @@ func (x *restore) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w := &worker{x: x, prf: prf, checked: map[checkedChunk]bool{}}
+	w := &worker{ctx: ctx, x: x, prf: prf, checked: map[checkedChunk]bool{}}
 	for {
 		r, err := x.queue.next()
 		if err != nil || r == nil {
@@ -234,13 +235,31 @@ func (w *worker) lost(f *wantedFrame, err error) error {
 		return fatal
 	}
 	for i := range f.wants {
-		file := f.wants[i].file
-		file.fail(contentProblem(file, cause))
+		k := &f.wants[i]
+		file := k.file
+		if saved, err := w.elsewhere(f, k, err); err != nil {
+			return err
+		} else if !saved {
+			file.fail(contentProblem(file, cause))
+		}
 		if err := w.x.release(file, 1); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// elsewhere writes a piece from another place than the frame that it was wanted of, which is damaged or missing.
+// It reports whether there was one. Only what ends the restore is an error.
+func (w *worker) elsewhere(f *wantedFrame, k *wantedPiece, why error) (bool, error) {
+	if k.file.failed.Load() != nil || !isDamage(why) {
+		return false, nil
+	}
+	b, err := w.x.r.loader.elsewhere(w.ctx, k.id, int64(k.len), format.TypeData, f.pack.ref.Hash, why)
+	if err != nil {
+		return false, w.ctx.Err()
+	}
+	return true, w.write(k.file, b, k.off)
 }
 
 // frame writes the pieces of a decoded frame. Only what ends the restore is an error.
@@ -249,7 +268,16 @@ func (w *worker) frame(f *wantedFrame, plain []byte) error {
 	for wants := f.wants; len(wants) > 0; {
 		first := &wants[0]
 		if !w.right(first, plain) {
-			first.file.fail(contentProblem(first.file, errWrongChunk))
+			if saved, err := w.elsewhere(f, first, errWrongChunk); err != nil {
+				return err
+			} else if !saved {
+				first.file.fail(contentProblem(first.file, errWrongChunk))
+			}
+			if err := w.x.release(first.file, 1); err != nil {
+				return err
+			}
+			wants = wants[1:]
+			continue
 		}
 		// Pieces that follow each other here and in the file are one write.
 		n, size := 1, first.len
@@ -259,7 +287,6 @@ func (w *worker) frame(f *wantedFrame, plain []byte) error {
 				break
 			}
 			if !w.right(k, plain) {
-				k.file.fail(contentProblem(k.file, errWrongChunk))
 				break
 			}
 			size += k.len

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/index"
 	"github.com/carekeep/carekeep/internal/localfs"
 	"github.com/carekeep/carekeep/internal/observe"
 	"github.com/carekeep/carekeep/internal/pack"
@@ -23,7 +24,9 @@ func TestRestoreForgedIndex(t *testing.T) {
 	require.NoError(t, err)
 	dir := t.TempDir()
 	_, op := observe.New(observe.Options{}).Begin(t.Context(), "restore")
-	x := &restore{r: &Repo{dataID: key}, op: op, open: map[*restoreFile]struct{}{}, kept: newLeftovers(1 << 20)}
+	r := &Repo{dataID: key, index: index.New(index.Config{})} // an index that knows no other place
+	r.loader = newLoader(r)
+	x := &restore{r: r, op: op, open: map[*restoreFile]struct{}{}, kept: newLeftovers(1 << 20)}
 	x.finished.L = &x.mu
 	x.target, err = localfs.OpenTarget(dir, localfs.TargetOptions{Report: x.lose})
 	require.NoError(t, err)
@@ -54,7 +57,7 @@ func TestRestoreForgedIndex(t *testing.T) {
 	wants = append(wants, piece("b", wantedPiece{start: 0, len: 3, id: one}, wantedPiece{start: 3, len: 3, id: one})...)
 	wants = append(wants, piece("c", wantedPiece{start: 0, len: 3, id: two})...)
 	wants = append(wants, piece("d", wantedPiece{start: 3, len: 3, id: two}, wantedPiece{start: 3, len: 3, id: two})...)
-	w := &worker{x: x, prf: prf, checked: map[checkedChunk]bool{}}
+	w := &worker{ctx: t.Context(), x: x, prf: prf, checked: map[checkedChunk]bool{}}
 	f := &wantedFrame{pack: &wantedPack{}, at: pack.FrameAt{Plain: uint32(len(plain))}, wants: wants}
 	require.NoError(t, w.frame(f, plain))
 	require.NoError(t, x.target.Close())

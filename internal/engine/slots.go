@@ -127,6 +127,11 @@ func (r *Repo) AddSlot(ctx context.Context, key Key) (format.SlotInfo, error) {
 	if !r.IsAdmin() || key.isCredential() {
 		return info, fmt.Errorf("%w: adding a key needs a password or key service that is in already", ErrRole)
 	}
+	end, err := r.beginWrite(ctx)
+	if err != nil {
+		return info, err
+	}
+	defer end()
 	_, have, err := unlock(ctx, r.store, r.format, r.formatObject, r.Slots(), key)
 	if err == nil {
 		return have, fmt.Errorf("%w: this key opens the repository already", ErrExists)
@@ -152,6 +157,11 @@ func (r *Repo) RemoveSlot(ctx context.Context, id format.SlotID) error {
 	if !r.IsAdmin() {
 		return fmt.Errorf("%w: removing a key needs a password or key service", ErrRole)
 	}
+	end, err := r.beginWrite(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
 	slots := r.Slots()
 	var info format.SlotInfo
 	for _, s := range slots {

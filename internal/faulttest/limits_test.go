@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -20,6 +22,7 @@ import (
 	"github.com/carekeep/carekeep/internal/format"
 	"github.com/carekeep/carekeep/internal/ledger"
 	"github.com/carekeep/carekeep/internal/seal"
+	"github.com/carekeep/carekeep/internal/source"
 	"github.com/carekeep/carekeep/internal/store"
 )
 
@@ -305,17 +308,198 @@ func TestStoreThatReplaces(t *testing.T) {
 		require.ErrorIs(t, err, engine.ErrSingleWriter)
 		require.Empty(t, s.Keys(), "a refused creation leaves nothing")
 	}
-	s, c := replace(), config("")
+	c := config("")
 	c.SingleWriter = true
+	s := replace()
+	_, err := engine.Create(t.Context(), s.Bucket(), key("main"), c)
+	require.ErrorIs(t, err, engine.ErrSingleWriter, "nothing would tell this host from another")
+	require.Empty(t, s.Keys())
+
+	c.HostDir = t.TempDir()
 	r, err := engine.Create(t.Context(), s.Bucket(), key("main"), c)
 	require.NoError(t, err)
 	require.True(t, r.Format().SingleWriter)
 	w := newWorld()
 	_, err = w.backup(t.Context(), r, version(0, 0))
 	require.NoError(t, err)
-	_, err = w.verify(t.Context(), s.Bucket(), 0)
+
+	// Others read and do not write, whichever key they open it with.
+	_, err = r.AddSlot(t.Context(), key("second"))
 	require.NoError(t, err)
-	t.Log("cases=51 lost=0")
+	refused := func(k engine.Key, host string) {
+		t.Helper()
+		before := len(s.Keys())
+		other, err := engine.Open(t.Context(), s.Bucket(), k, config(host))
+		require.NoError(t, err)
+		defer other.Close()
+		_, err = other.Backup(t.Context(), source.FromFS(version(1, 0).fs()), engine.BackupOptions{})
+		require.ErrorIs(t, err, engine.ErrSingleWriter)
+		_, err = other.AddSlot(t.Context(), key("x"))
+		require.ErrorIs(t, err, engine.ErrSingleWriter)
+		require.ErrorIs(t, other.RemoveSlot(t.Context(), other.Slots()[0].ID), engine.ErrSingleWriter)
+		require.Len(t, s.Keys(), before)
+		refs, _, err := other.Snapshots(t.Context())
+		require.NoError(t, err)
+		require.NotEmpty(t, refs)
+	}
+	another := t.TempDir()
+	for range 2 {
+		refused(key("main"), another)
+		refused(key("second"), "")
+	}
+
+	// Of two that write from one host at once, one waits, and then goes on from what the other wrote.
+	again, err := reopen(t.Context(), s, c.HostDir)
+	require.NoError(t, err)
+	met := false
+	_, err = r.Backup(t.Context(), source.FromFS(during(version(2, 0).fs(), func() {
+		met = true
+		_, err := again.Backup(t.Context(), source.FromFS(version(3, 0).fs()), engine.BackupOptions{})
+		require.ErrorIs(t, err, engine.ErrSingleWriter)
+	})), options("v2"))
+	require.NoError(t, err)
+	require.True(t, met)
+	w.saw["v2"], w.done["v2"] = version(2, 0), true
+	_, err = again.AddSlot(t.Context(), key("third key"))
+	require.NoError(t, err)
+	_, err = w.backup(t.Context(), r, version(4, 0))
+	require.NoError(t, err)
+	n, err := w.verify(t.Context(), s.Bucket(), 0)
+	require.NoError(t, err)
+	require.Equal(t, 3, n)
+
+	// Taking it over is an act of somebody with a key, and is remembered.
+	take := config(another)
+	take.TakeOver = true
+	_, err = engine.Open(t.Context(), s.Bucket(), engine.Key{}, take)
+	require.ErrorIs(t, err, engine.ErrRole)
+	take.HostDir = ""
+	_, err = engine.Open(t.Context(), s.Bucket(), key("main"), take)
+	require.ErrorIs(t, err, engine.ErrSingleWriter)
+	take.HostDir = another
+	_, err = engine.Open(t.Context(), s.Bucket(), key("main"), take)
+	require.NoError(t, err)
+	moved, err := reopen(t.Context(), s, another)
+	require.NoError(t, err)
+	_, err = w.backup(t.Context(), moved, version(5, 0))
+	require.NoError(t, err)
+	n, err = w.verify(t.Context(), s.Bucket(), 0)
+	require.NoError(t, err)
+	require.Equal(t, 4, n)
+	rep, err := moved.Check(t.Context(), engine.CheckOptions{ReadAll: true})
+	require.NoError(t, err)
+	require.Empty(t, rep.Findings)
+	t.Log("cases=60 lost=0")
+}
+
+// during is files of which the first to be opened makes something else happen first.
+func during(f fs.FS, do func()) fs.FS { return &duringFS{FS: f, do: do} }
+
+type duringFS struct {
+	fs.FS
+	once sync.Once
+	do   func()
+}
+
+func (d *duringFS) Open(name string) (fs.File, error) {
+	f, err := d.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if st, serr := f.Stat(); serr == nil && st.Mode().IsRegular() {
+		d.once.Do(d.do)
+	}
+	return f, nil
+}
+
+// TestSingleWriterCreationCutOff: a creation for one writer is completed by the host that began it.
+func TestSingleWriterCreationCutOff(t *testing.T) {
+	t.Parallel()
+	for n := 10; n < 18; n++ {
+		s := faultstore.New()
+		writes := 0
+		s.SetHook(func(o faultstore.Op) faultstore.Fault {
+			if o.Kind == faultstore.Write {
+				if writes++; writes > n {
+					return faultstore.Fail(gcerrors.PermissionDenied)
+				}
+			}
+			return faultstore.Replace()
+		})
+		c := config(t.TempDir())
+		c.SingleWriter = true
+		_, err := engine.Create(t.Context(), s.Bucket(), key("main"), c)
+		s.SetHook(func(faultstore.Op) faultstore.Fault { return faultstore.Replace() })
+		_, ferr := s.Bucket().ReadAll(t.Context(), "format")
+		if err == nil || ferr != nil {
+			continue
+		}
+		other := c
+		other.HostDir = t.TempDir()
+		_, err = engine.Create(t.Context(), s.Bucket(), key("main"), other)
+		require.ErrorIs(t, err, engine.ErrSingleWriter)
+		r, err := engine.Create(t.Context(), s.Bucket(), key("main"), c)
+		require.NoError(t, err)
+		_, err = newWorld().backup(t.Context(), r, version(0, 0))
+		require.NoError(t, err)
+		return
+	}
+	t.Fatal("no creation was cut off in the midst")
+}
+
+// TestProbeOncePerHost: a host asks the store once, before it first writes, whether it creates exclusively, and
+// does not write where another host may if it does not.
+func TestProbeOncePerHost(t *testing.T) {
+	t.Parallel()
+	s, r := begin(t, t.TempDir())
+	w := newWorld()
+	var probes atomic.Int64
+	count := func(o faultstore.Op) faultstore.Fault {
+		if o.Kind == faultstore.Write && strings.HasPrefix(o.Key, "probe/") {
+			probes.Add(1)
+		}
+		return faultstore.Fault{}
+	}
+	s.SetHook(count)
+	_, err := w.backup(t.Context(), r, version(0, 0))
+	require.NoError(t, err)
+	require.Zero(t, probes.Load(), "creating it has told this host")
+
+	host := t.TempDir()
+	for i := range 3 {
+		r, err := reopen(t.Context(), s, host)
+		require.NoError(t, err)
+		if i == 0 {
+			_, _, err = r.Snapshots(t.Context())
+			require.NoError(t, err)
+			require.Zero(t, probes.Load(), "reading needs no probe")
+		}
+		_, err = w.backup(t.Context(), r, version(i+1, 0))
+		require.NoError(t, err)
+		require.EqualValues(t, 9, probes.Load(), "one race, and one who comes late")
+	}
+	for i := range 2 {
+		r, err := reopen(t.Context(), s, "")
+		require.NoError(t, err)
+		for range 2 {
+			_, err = w.backup(t.Context(), r, version(i+4, 0))
+			require.NoError(t, err)
+		}
+		require.EqualValues(t, 18+9*i, probes.Load(), "a host that keeps nothing asks once in each process")
+	}
+
+	// Through a door of its own the same store may behave otherwise.
+	s.SetHook(func(faultstore.Op) faultstore.Fault { return faultstore.Replace() })
+	for _, host := range []string{t.TempDir(), ""} {
+		r, err := reopen(t.Context(), s, host)
+		require.NoError(t, err)
+		before := s.Keys()
+		_, err = r.Backup(t.Context(), source.FromFS(version(9, 0).fs()), options("no"))
+		require.ErrorIs(t, err, engine.ErrSingleWriter)
+		_, err = r.AddSlot(t.Context(), key("second"))
+		require.ErrorIs(t, err, engine.ErrSingleWriter)
+		require.Equal(t, before, s.Keys())
+	}
 }
 
 // TestRolledBack shows a host an older copy of the store than it has seen, at every distance (S3).

@@ -37,6 +37,9 @@ func seeds() map[string][]byte {
 	ref := format.PackRef{Type: format.TypeData, Session: format.SessionID{1}, Number: 2, Size: 3, Hash: format.Hash{4}}
 	refs := format.Refs{Depth: 1, Base: format.Hash{1}, Added: []format.Object{{Type: format.TypeIndex, Hash: format.Hash{3}}, {Type: format.TypeData, Hash: format.Hash{2}}}}
 	return map[string][]byte{
+		"format single": sign((&format.Format{
+			Suite: 1, AdminKey: make([]byte, 32), ChunkMax: 1 << 20, PackSize: 1 << 24, SingleWriter: true, Host: format.HostID{9},
+		}).Append(nil)),
 		"format":      sign((&format.Format{Suite: 1, AdminKey: make([]byte, 32), ChunkMax: 1 << 20, PackSize: 1 << 24, Residency: "AU"}).Append(nil)),
 		"slot":        (&format.Slot{Kind: format.SlotPassword, Wrapped: []byte{1}, Sealed: []byte{2}}).Append(nil),
 		"keyset":      (&format.Keyset{Suite: 1, AdminKey: []byte{1}, Dataset: []byte{2}, Writer: []byte{3}}).Append(nil),
@@ -61,21 +64,24 @@ func seeds() map[string][]byte {
 	}
 }
 
+func formatAgain(b []byte) ([]byte, error) {
+	f, signed, sig, err := format.DecodeFormat(b)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(signed, f.Append(nil)) {
+		return f.Append(nil), nil
+	}
+	return append(f.Append(nil), sig...), nil
+}
+
 // codecs decode and encode again. Every decoder accepts one encoding of a value only.
 var codecs = map[string]func([]byte) ([]byte, error){
-	"format": func(b []byte) ([]byte, error) {
-		f, signed, sig, err := format.DecodeFormat(b)
-		if err != nil {
-			return nil, err
-		}
-		if !bytes.Equal(signed, f.Append(nil)) {
-			return f.Append(nil), nil
-		}
-		return append(f.Append(nil), sig...), nil
-	},
-	"slot":    again(format.DecodeSlot, (*format.Slot).Append),
-	"keyset":  again(format.DecodeKeyset, (*format.Keyset).Append),
-	"session": func(b []byte) ([]byte, error) { s, _, sig, err := format.DecodeSession(b); return signed(s, sig, err) },
+	"format":        formatAgain,
+	"format single": formatAgain,
+	"slot":          again(format.DecodeSlot, (*format.Slot).Append),
+	"keyset":        again(format.DecodeKeyset, (*format.Keyset).Append),
+	"session":       func(b []byte) ([]byte, error) { s, _, sig, err := format.DecodeSession(b); return signed(s, sig, err) },
 	"footer": func(b []byte) ([]byte, error) {
 		frames, err := format.DecodeFooter(b)
 		if err != nil {

@@ -58,6 +58,7 @@ type (
 	SlotID    [16]byte
 	WriterID  [8]byte
 	SnapID    [16]byte
+	HostID    [16]byte
 )
 
 func (s SnapID) String() string { return hex.EncodeToString(s[:]) }
@@ -100,6 +101,7 @@ type Format struct {
 	ChunkMax     uint32
 	PackSize     uint32 // bytes of a full pack
 	SingleWriter bool   // the store cannot create exclusively
+	Host         HostID // the one host that may write; not zero if and only if SingleWriter
 	FirstSlot    SlotID // the key slot that the repository was created with
 	Residency    string // free tag of the place the data must rest in, at most 64 bytes; not patient data
 }
@@ -134,7 +136,11 @@ func (f *Format) Append(b []byte) []byte {
 	}
 	b = append(b, single)
 	b = append(b, f.FirstSlot[:]...)
-	return appendString(b, f.Residency)
+	b = appendString(b, f.Residency)
+	if f.SingleWriter {
+		b = append(b, f.Host[:]...)
+	}
+	return b
 }
 
 // SignatureSize is the length of every signature, which is the last field of every signed object.
@@ -165,7 +171,10 @@ func DecodeFormat(object []byte) (f *Format, signed, signature []byte, err error
 	f.SingleWriter = single == 1
 	f.FirstSlot = d.short()
 	f.Residency = d.str()
-	if single > 1 || len(f.Residency) > 64 || f.ChunkMax > MaxChunk || f.PackSize > 64<<20 || len(f.AdminKey) != 32 {
+	if f.SingleWriter {
+		f.Host = d.short()
+	}
+	if single > 1 || f.SingleWriter != (f.Host != HostID{}) || len(f.Residency) > 64 || f.ChunkMax > MaxChunk || f.PackSize > 64<<20 || len(f.AdminKey) != 32 {
 		d.fail("a parameter is out of range")
 	}
 	return f, signed, signature, d.end()

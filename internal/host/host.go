@@ -19,6 +19,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/gofrs/flock"
+
 	"github.com/carekeep/carekeep/internal/format"
 	"github.com/carekeep/carekeep/internal/seal"
 )
@@ -149,6 +151,16 @@ func (f *Folder) Load(name string) ([]byte, bool) {
 	}
 	v, err := f.suite.Open(f.key, f.aad(name), b)
 	return v, err == nil
+}
+
+// TryLock takes the lock of this name, which one holder at a time can have on this host. It does not wait: ok
+// is false while another holder, in this process or another, has it.
+func (f *Folder) TryLock(name string) (unlock func(), ok bool, err error) {
+	l := flock.New(filepath.Join(f.dir, name))
+	if ok, err = l.TryLock(); err != nil || !ok {
+		return nil, false, withoutPath(err)
+	}
+	return func() { _ = l.Close() }, true, nil
 }
 
 // IndexDir is where copies of index segments may be kept, sealed as they are in the bucket.

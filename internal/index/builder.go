@@ -1,11 +1,13 @@
 package index
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"slices"
+	"sort"
 
 	"github.com/carekeep/carekeep/internal/format"
 	"github.com/carekeep/carekeep/internal/seal"
@@ -48,15 +50,15 @@ func newSealer(c Config) sealer {
 }
 
 // AddPack makes a pack known and returns its number for [format.Location.Pack]. Numbers are valid until
-// the next Build. Packs of which no entry is kept are left out of the segment.
+// the next Build. Packs of which no entry is kept are left out of the segment, and equal ones are one.
 func (b *Builder) AddPack(p format.PackRef) uint32 {
 	b.packs = append(b.packs, p)
 	return uint32(len(b.packs) - 1)
 }
 
 // Add records where a chunk is. It returns [ErrFull] when the builder is full, and an error that wraps
-// format.ErrMalformed for a location that no reader would take. Of several entries with one id the first
-// is kept; the others still count towards the limit.
+// format.ErrMalformed for a location that no reader would take. Of several entries with one id in one pack
+// the first is kept; the others still count towards the limit.
 func (b *Builder) Add(id format.ID, l format.Location) error {
 	if b.Len() >= b.limit {
 		return ErrFull
@@ -104,16 +106,11 @@ func (b *Builder) Build() ([]byte, format.Segment, error) {
 	var e encoder
 	e.grow(int64(b.Len()), int64(len(b.packs)))
 	numbers := make([]uint32, len(b.packs)) // new number of a pack, plus one
-	var last []byte
 	for _, k := range b.sorted() {
 		entry := b.entries[int(k.n)*entrySize:][:entrySize]
-		if last != nil && [32]byte(entry) == [32]byte(last) {
-			continue
-		}
-		last = entry
 		p := binary.BigEndian.Uint32(entry[32:])
 		if numbers[p] == 0 {
-			numbers[p] = e.addPack(&b.packs[p]) + 1
+			numbers[p] = e.number(&b.packs[p]) + 1
 		}
 		e.add(entry, numbers[p]-1)
 	}
@@ -164,11 +161,16 @@ func (s *sealer) seal(dst, plaintext []byte) ([]byte, format.Segment, error) {
 	return object, format.Segment{Hash: sha256.Sum256(object), Size: uint64(len(object))}, nil
 }
 
-// encoder lays out the plaintext of one segment from entries in order. It can be used again after reset.
+// encoder lays out the plaintext of one segment from entries in the order of their ids. It can be used again
+// after reset.
 type encoder struct {
-	buf   []byte // head and entries; after finish the whole plaintext
-	packs []byte
-	n     int64
+	buf    []byte // head and entries; after finish the whole plaintext
+	packs  []byte
+	n      int64
+	byHash map[format.Hash]uint32 // number of a pack
+	ref    []byte
+	same   int  // where the entries of the last id begin
+	mixed  bool // and that they are not in order
 }
 
 func (e *encoder) grow(entries, packs int64) {
@@ -180,7 +182,11 @@ func (e *encoder) grow(entries, packs int64) {
 func (e *encoder) reset() {
 	e.buf = append(e.buf[:0], make([]byte, HeadSize)...)
 	e.packs = e.packs[:0]
-	e.n = 0
+	e.n, e.mixed = 0, false
+	if e.byHash == nil {
+		e.byHash = map[format.Hash]uint32{}
+	}
+	clear(e.byHash)
 }
 
 func (e *encoder) packCount() int64 { return int64(len(e.packs) / packSize) }
@@ -190,19 +196,70 @@ func (e *encoder) plainSize() int64 {
 	return layout{entries: e.n, packs: e.packCount(), blocks: filterBlocks(e.n)}.size()
 }
 
-func (e *encoder) addPack(p *format.PackRef) uint32 {
-	e.packs = p.Append(e.packs)
-	return uint32(e.packCount() - 1)
+// number returns the number of a pack, which becomes known if it is not yet. Two that share a digest and
+// differ in something else are two.
+func (e *encoder) number(p *format.PackRef) uint32 {
+	e.ref = p.Append(e.ref[:0])
+	n, known := e.byHash[p.Hash]
+	if known && bytes.Equal(e.packs[int(n)*packSize:][:packSize], e.ref) {
+		return n
+	}
+	e.packs = append(e.packs, e.ref...)
+	n = uint32(e.packCount() - 1)
+	e.byHash[p.Hash] = n
+	return n
 }
 
-// add takes an encoded entry and gives it the number of its pack in this segment.
+// add takes an encoded entry and gives it the number of its pack in this segment. Of those with one id and
+// one pack the first is kept.
 func (e *encoder) add(entry []byte, pack uint32) {
+	if end := len(e.buf); end > HeadSize && [32]byte(e.buf[end-entrySize:]) == [32]byte(entry) {
+		e.mixed = e.mixed || binary.BigEndian.Uint32(e.buf[end-entrySize+32:]) >= pack
+	} else {
+		e.settle()
+		e.same = len(e.buf)
+	}
 	e.buf = append(e.buf, entry...)
 	binary.BigEndian.PutUint32(e.buf[len(e.buf)-entrySize+32:], pack)
 	e.n++
 }
 
+// settle puts the entries of the last id in the order of their packs.
+func (e *encoder) settle() {
+	if !e.mixed {
+		return
+	}
+	e.mixed = false
+	p := places(e.buf[e.same:])
+	sort.Stable(p)
+	kept := p[:0]
+	for len(p) > 0 {
+		if len(kept) == 0 || !bytes.Equal(kept[len(kept)-entrySize:][:placeSize], p[:placeSize]) {
+			kept = append(kept, p[:entrySize]...)
+		} else {
+			e.n--
+		}
+		p = p[entrySize:]
+	}
+	e.buf = e.buf[:e.same+len(kept)]
+}
+
+// places are encoded entries to be sorted.
+type places []byte
+
+func (p places) at(i int) []byte { return p[i*entrySize:][:entrySize] }
+func (p places) Len() int        { return len(p) / entrySize }
+func (p places) Less(i, j int) bool {
+	return bytes.Compare(p.at(i)[:placeSize], p.at(j)[:placeSize]) < 0
+}
+
+func (p places) Swap(i, j int) {
+	a, b := (*[entrySize]byte)(p.at(i)), (*[entrySize]byte)(p.at(j))
+	*a, *b = *b, *a
+}
+
 func (e *encoder) finish() []byte {
+	e.settle()
 	l := layout{entries: e.n, packs: e.packCount(), blocks: filterBlocks(e.n)}
 	l.put(e.buf)
 	e.buf = append(e.buf, e.packs...)

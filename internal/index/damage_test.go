@@ -245,6 +245,12 @@ func TestHostile(t *testing.T) {
 			copy(p[16+56*8:], a)
 			return p
 		},
+		"places reversed": func(p []byte) []byte {
+			i, j := 16+56*7, 16+56*8
+			copy(p[i:], p[j:][:56])
+			p[i+35], p[j+35] = 1, 0
+			return p
+		},
 		"twice": func(p []byte) []byte { copy(p[16+56*7:], p[16+56*8:][:56]); return p },
 	} {
 		t.Run(name, func(t *testing.T) {

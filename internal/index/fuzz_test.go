@@ -30,6 +30,18 @@ func FuzzPlaintext(f *testing.F) {
 		plain[30] ^= 255 // ids out of order, or found elsewhere
 		f.Add(plain)
 		f.Add(plain[:len(plain)-64])
+		plain[30] ^= 255
+		if n > 64 { // an id in two packs: in the order of their numbers, and not
+			at := 16
+			for binary.BigEndian.Uint32(plain[at+32:]) == binary.BigEndian.Uint32(plain[at+56+32:]) {
+				at += 56
+			}
+			copy(plain[at+56:], plain[at:at+32])
+			copy(plain[at+56+36:], plain[at+36:at+56])
+			f.Add(plain)
+			plain[at+35], plain[at+56+35] = plain[at+56+35], plain[at+35]
+			f.Add(plain)
+		}
 	}
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, plain []byte) {
@@ -86,16 +98,29 @@ func try(t *testing.T, cfg index.Config, s format.Segment, object, hints []byte)
 		items = append(items, item)
 	}
 	require.EqualValues(t, s.Entries, len(items))
-	for _, item := range items {
+	for i, item := range items {
+		if i > 0 && items[i-1].ID == item.ID {
+			require.Less(t, items[i-1].Location.Pack, item.Location.Pack)
+			continue
+		}
 		f, ok, err := x.Lookup(ctx, item.ID)
 		require.NoError(t, err)
 		require.True(t, ok)
-		require.Equal(t, index.Found{Pack: item.Pack, Location: item.Location, Segment: s.Hash, Writer: s.Writer}, f)
+		for f, err := range x.Places(ctx, item.ID) {
+			require.NoError(t, err)
+			require.Equal(t, item.ID, items[i].ID)
+			require.Equal(t, index.Found{Pack: items[i].Pack, Location: items[i].Location, Segment: s.Hash, Writer: s.Writer}, f)
+			i++
+		}
+		require.True(t, i == len(items) || items[i].ID != item.ID)
+		require.Equal(t, item.Location, f.Location)
 	}
 	var merged uint64
 	require.NoError(t, x.Merge(ctx, []format.Segment{s}, 0, func(m format.Segment, _ []byte) error {
 		merged += m.Entries
 		return nil
 	}))
-	require.Equal(t, s.Entries, merged)
+	// Two numbers may stand for equal packs, which a merge makes one.
+	require.LessOrEqual(t, merged, s.Entries)
+	require.Positive(t, merged)
 }

@@ -20,6 +20,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -166,19 +167,56 @@ func (x *Index) Close() { x.Set(nil) }
 // Lookup says where a chunk is; false if no segment has it. It asks the newest segment first. A segment
 // that cannot be read does not hide what others hold: its error, a [*SegmentError], comes only if the
 // chunk was in none of the others. Lookup waits for the network when it must read; otherwise it takes
-// about a microsecond.
+// about a microsecond. Where a chunk has several places it is the first that [Index.Places] yields.
 func (x *Index) Lookup(ctx context.Context, id format.ID) (Found, bool, error) {
-	return x.lookup(ctx, &id, nil)
+	return x.first(ctx, &id, nil)
 }
 
 // LookupFrom is [Index.Lookup] in the segments of one writer only.
 func (x *Index) LookupFrom(ctx context.Context, id format.ID, writer format.WriterID) (Found, bool, error) {
-	return x.lookup(ctx, &id, &writer)
+	return x.first(ctx, &id, &writer)
 }
 
-func (x *Index) lookup(ctx context.Context, id *format.ID, writer *format.WriterID) (Found, bool, error) {
+func (x *Index) first(ctx context.Context, id *format.ID, writer *format.WriterID) (f Found, ok bool, err error) {
+	err = x.lookup(ctx, id, writer, func(at *Found) bool {
+		f, ok = *at, true
+		return false
+	})
+	if ok {
+		return f, true, nil
+	}
+	return f, false, err
+}
+
+// Places yields every place of a chunk, of the newest segment first; the same one twice if two segments name
+// it. Segments that cannot be read hide nothing: their errors are the last pair, joined.
+func (x *Index) Places(ctx context.Context, id format.ID) iter.Seq2[Found, error] {
+	return x.places(ctx, id, nil)
+}
+
+// PlacesFrom is [Index.Places] in the segments of one writer only.
+func (x *Index) PlacesFrom(ctx context.Context, id format.ID, writer format.WriterID) iter.Seq2[Found, error] {
+	return x.places(ctx, id, &writer)
+}
+
+func (x *Index) places(ctx context.Context, id format.ID, writer *format.WriterID) iter.Seq2[Found, error] {
+	return func(yield func(Found, error) bool) {
+		more := true
+		err := x.lookup(ctx, &id, writer, func(at *Found) bool {
+			more = yield(*at, nil)
+			return more
+		})
+		if more && err != nil {
+			yield(Found{}, err)
+		}
+	}
+}
+
+// lookup hands the places of a chunk to take until that returns false. The error joins those of all segments
+// that could not be read.
+func (x *Index) lookup(ctx context.Context, id *format.ID, writer *format.WriterID, take func(*Found) bool) error {
 	if err := ctx.Err(); err != nil {
-		return Found{}, false, err
+		return err
 	}
 	var failure error
 	list := *x.set.Load()
@@ -204,18 +242,18 @@ func (x *Index) lookup(ctx context.Context, id *format.ID, writer *format.Writer
 		if st.filter != nil && !filterHas(st.filter[filterBlock(id, st.blocks)*FilterBlockSize:], id) {
 			continue
 		}
-		f, ok, err := x.find(ctx, st, id)
-		if ok {
-			return f, true, nil
+		more, err := x.find(ctx, st, id, take)
+		if !more {
+			return nil
 		}
 		if err != nil {
 			failure = errors.Join(failure, x.fail(s, err))
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return Found{}, false, err
+		return err
 	}
-	return Found{}, false, failure
+	return failure
 }
 
 // openAll opens those of list that are not open yet, a few at once, and joins their errors.

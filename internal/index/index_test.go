@@ -179,7 +179,8 @@ func TestModel(t *testing.T) {
 		defer x.Close()
 		type known struct {
 			format.Segment
-			ids map[format.ID]bool
+			ids    map[format.ID]bool
+			places placesOf
 		}
 		var model []known
 		set := func() {
@@ -205,9 +206,10 @@ func TestModel(t *testing.T) {
 				} else {
 					require.NoError(rt, x.Add(s, nil))
 				}
-				k := known{s, map[format.ID]bool{}}
-				for _, id := range list {
+				k := known{s, map[format.ID]bool{}, placesOf{}}
+				for i, id := range list {
 					k.ids[id] = true
+					k.places.add(id, packOf(list[i/64*64]))
 				}
 				model = append(model, k)
 			},
@@ -221,7 +223,7 @@ func TestModel(t *testing.T) {
 			"merge": func(rt *rapid.T) {
 				var in []format.Segment
 				var rest []known
-				ids := map[format.ID]bool{}
+				ids, places := map[format.ID]bool{}, placesOf{}
 				for _, k := range model {
 					if k.Writer != writerA {
 						rest = append(rest, k)
@@ -231,26 +233,35 @@ func TestModel(t *testing.T) {
 					for id := range k.ids {
 						ids[id] = true
 					}
+					for id, packs := range k.places {
+						for p := range packs {
+							places.add(id, p)
+						}
+					}
 				}
 				most := uint64(rapid.IntRange(500, 2000).Draw(rt, "most"))
 				err := x.Merge(context.Background(), in, most, func(s format.Segment, object []byte) error {
 					w.put(s, object)
-					rest = append(rest, known{s, ids})
+					rest = append(rest, known{s, ids, nil})
 					return nil
 				})
 				require.NoError(rt, err)
 				model = rest
 				set()
+				got := placesOf{}
 				for i := range model { // which of the outputs has what
 					if k := &model[i]; k.Writer == writerA {
-						k.ids = map[format.ID]bool{}
+						k.ids, k.places = map[format.ID]bool{}, placesOf{}
 						for _, item := range collect(t, x, k.Segment) {
 							k.ids[item.ID] = true
+							k.places.add(item.ID, item.Pack)
 							delete(ids, item.ID)
+							got.add(item.ID, item.Pack)
 						}
 					}
 				}
 				require.Empty(rt, ids, "lost by a merge")
+				require.Equal(rt, places, got)
 			},
 			"": func(rt *rapid.T) {
 				for range 20 {
@@ -272,6 +283,13 @@ func TestModel(t *testing.T) {
 					require.NoError(rt, err)
 					require.Equal(rt, wantA != format.Hash{}, ok)
 					require.Equal(rt, wantA, f.Segment)
+					packs := map[format.PackRef]bool{}
+					for _, k := range model {
+						for p := range k.places[id] {
+							packs[p] = true
+						}
+					}
+					require.Equal(rt, packs, allPlaces(rt, x, id))
 				}
 			},
 		})

@@ -20,7 +20,7 @@ import (
 //	0                8      E, 1 to 2^24
 //	8                4      P, 1 to min(E, 2^20)
 //	12               4      B = ⌈10·E / 512⌉
-//	16               56·E   entries, strictly ascending by id
+//	16               56·E   entries, strictly ascending by their first 36 bytes: by id, then by pack
 //	16+56·E          97·P   packs; an entry names one by its number from 0
 //	16+56·E+97·P     64·B   filter blocks
 //
@@ -35,7 +35,11 @@ import (
 //	49               3      offset of the chunk in the decoded frame
 //	52               4      bytes of the chunk
 //
-// and a pack is
+// A chunk that was stored more than once, as when two hosts of one writer meet it at the same time, has an
+// entry for each pack that it is in. None may be left out: each snapshot depends on the packs that it lists,
+// and another snapshot's copy may be given back.
+//
+// A pack is
 //
 //	0                1      'P' data, 'M' metadata
 //	1                16     session
@@ -65,6 +69,7 @@ const (
 const (
 	entrySize = format.IndexEntrySize
 	packSize  = format.PackRefSize
+	placeSize = 32 + 4 // id and number of the pack: what entries are ordered by
 )
 
 // filterBlocks is B for a segment of n entries.

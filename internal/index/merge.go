@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math"
 
 	"github.com/carekeep/carekeep/internal/format"
 )
@@ -25,11 +26,18 @@ const (
 // place of the inputs once Merge has returned nil. For any other end they are worth nothing: only then
 // every input has been held against its digest.
 //
-// Each id is kept once, with its place in the newest segment that has it, and packs are named only where
-// an entry needs them. Each output is a slice of all ids of at most maxEntries (0 means [MergeEntries])
-// and 32 MiB, so a lookup need look at one of them. Memory is at most about 64 MiB for an output and 16 MiB
-// for the inputs, more only where those are over 128.
+// Each id is kept with every place that it has, once for each pack, and packs are named only where an entry
+// needs them. Each output is a slice of all ids of at most maxEntries (0 means [MergeEntries]) and 32 MiB, so
+// a lookup need look at one of them, or at two where one ends within the places of an id. Memory is at most
+// about 64 MiB for an output and 16 MiB for the inputs, more only where those are over 128.
 func (x *Index) Merge(ctx context.Context, segments []format.Segment, maxEntries uint64, emit func(format.Segment, []byte) error) error {
+	return x.Rewrite(ctx, segments, maxEntries, nil, emit)
+}
+
+// Rewrite is [Index.Merge] without the places in packs that drop reports, which is asked at least once for
+// each pack. Ids that have no other place are left out, so there may be nothing to emit. A nil drop drops
+// nothing.
+func (x *Index) Rewrite(ctx context.Context, segments []format.Segment, maxEntries uint64, drop func(*format.PackRef) bool, emit func(format.Segment, []byte) error) error {
 	if len(segments) == 0 {
 		return nil
 	}
@@ -48,7 +56,7 @@ func (x *Index) Merge(ctx context.Context, segments []format.Segment, maxEntries
 	if err := x.openAll(ctx, list, nil); err != nil {
 		return err
 	}
-	m := &merge{x: x, out: output{x: x, writer: segments[0].Writer, emit: emit, max: int64(min(maxEntries, MaxEntries))}}
+	m := &merge{x: x, out: output{x: x, writer: segments[0].Writer, drop: drop, emit: emit, max: int64(min(maxEntries, MaxEntries))}}
 	if err := m.start(ctx, list); err != nil {
 		return err
 	}
@@ -65,8 +73,11 @@ type input struct {
 	*scanner
 	entry   []byte
 	age     int      // the higher, the newer
-	numbers []uint32 // of its packs in the output, plus one; 0 if not there yet
+	numbers []uint32 // of its packs in the output, plus one; 0 if not there yet, dropped if never
 }
+
+// dropped stands for the number of a pack that the output is not to name.
+const dropped = math.MaxUint32
 
 // before orders inputs by their entry's id, the newest first among equals.
 func (a *input) before(b *input) bool {
@@ -81,8 +92,6 @@ type merge struct {
 	heap []*input
 	all  []*input
 	out  output
-	last format.ID
-	any  bool
 }
 
 func (m *merge) start(ctx context.Context, list []*segment) error {
@@ -110,19 +119,16 @@ func (m *merge) start(ctx context.Context, list []*segment) error {
 // step takes the first entry of all inputs.
 func (m *merge) step(ctx context.Context) error {
 	in := m.heap[0]
-	if id := format.ID(in.entry); !m.any || id != m.last {
-		m.any, m.last = true, id
-		if m.out.full() {
-			if err := m.out.flush(); err != nil {
-				return err
-			}
-			for _, in := range m.all {
-				clear(in.numbers)
-			}
+	if m.out.full() {
+		if err := m.out.flush(); err != nil {
+			return err
 		}
-		if err := m.out.add(ctx, in); err != nil {
-			return m.fail(ctx, in, err)
+		for _, in := range m.all {
+			clear(in.numbers)
 		}
+	}
+	if err := m.out.add(ctx, in); err != nil {
+		return m.fail(ctx, in, err)
 	}
 	var err error
 	if in.entry, err = in.next(ctx); err != nil {
@@ -174,12 +180,11 @@ func (m *merge) down() {
 type output struct {
 	x      *Index
 	writer format.WriterID
+	drop   func(*format.PackRef) bool
 	emit   func(format.Segment, []byte) error
 	max    int64
 	enc    encoder
-	byHash map[format.Hash]uint32
 	object []byte
-	ref    []byte
 }
 
 // reserve makes room for what the inputs can come to, so that buffers are not copied while they grow.
@@ -189,7 +194,6 @@ func (o *output) reserve(entries, packs int64) {
 	o.enc.buf = make([]byte, 0, size)
 	o.enc.reset()
 	o.object = make([]byte, 0, o.x.c.Suite.StreamSize(size))
-	o.byHash = make(map[format.Hash]uint32)
 }
 
 // full says whether one more entry, with a pack and a block of its own, might be too much.
@@ -205,21 +209,16 @@ func (o *output) add(ctx context.Context, in *input) error {
 		if err != nil {
 			return err
 		}
-		in.numbers[p] = o.number(&ref) + 1
+		if o.drop != nil && o.drop(&ref) {
+			in.numbers[p] = dropped
+		} else {
+			in.numbers[p] = o.enc.number(&ref) + 1
+		}
 	}
-	o.enc.add(in.entry, in.numbers[p]-1)
+	if n := in.numbers[p]; n != dropped {
+		o.enc.add(in.entry, n-1)
+	}
 	return nil
-}
-
-// number returns the number of a pack in the output. Inputs may name the same one.
-func (o *output) number(ref *format.PackRef) uint32 {
-	o.ref = ref.Append(o.ref[:0])
-	if n, ok := o.byHash[ref.Hash]; ok && bytes.Equal(o.enc.packs[int(n)*packSize:][:packSize], o.ref) {
-		return n
-	}
-	n := o.enc.addPack(ref)
-	o.byHash[ref.Hash] = n
-	return n
 }
 
 func (o *output) flush() error {
@@ -236,6 +235,5 @@ func (o *output) flush() error {
 		return err
 	}
 	o.enc.reset()
-	clear(o.byHash)
 	return nil
 }

@@ -26,22 +26,30 @@ func packs(t testing.TB, suite seal.Suite, s format.Segment) int64 {
 	return rest / 97
 }
 
+// placesOf are the packs that each id is in.
+type placesOf map[format.ID]map[format.PackRef]bool
+
+func (p placesOf) add(id format.ID, pack format.PackRef) {
+	if p[id] == nil {
+		p[id] = map[format.PackRef]bool{}
+	}
+	p[id][pack] = true
+}
+
 func TestMerge(t *testing.T) {
 	t.Parallel()
 	eachSuite(t, func(t *testing.T, suite seal.Suite) {
 		w := newWorld(t, suite)
 		all := ids(1, 9000)
 		var in []format.Segment
-		newest := map[format.ID]format.Hash{}
-		pack := map[format.ID]format.PackRef{}
+		want := placesOf{}
 		r := rand.New(rand.NewPCG(1, 1))
 		for range 12 {
 			from := r.IntN(len(all) - 3000)
 			list := all[from : from+1+r.IntN(3000)]
-			s := w.segment(writerA, list)
-			in = append(in, s)
+			in = append(in, w.segment(writerA, list))
 			for i, id := range list {
-				newest[id], pack[id] = s.Hash, packOf(list[i/64*64])
+				want.add(id, packOf(list[i/64*64]))
 			}
 		}
 		x := w.index(in...)
@@ -49,9 +57,9 @@ func TestMerge(t *testing.T) {
 			if most == 1 {
 				in = in[len(in)-1:] // one segment for each entry of a few
 				in[0] = w.segment(writerA, all[:9])
-				newest, pack = map[format.ID]format.Hash{}, map[format.ID]format.PackRef{}
+				want = placesOf{}
 				for _, id := range all[:9] {
-					newest[id], pack[id] = in[0].Hash, packOf(all[0])
+					want.add(id, packOf(all[0]))
 				}
 				x = w.index(in...)
 			}
@@ -62,31 +70,141 @@ func TestMerge(t *testing.T) {
 				return nil
 			}))
 			y := w.index(out...)
-			n := 0
+			got := placesOf{}
 			var last format.ID
 			for _, s := range out {
 				require.LessOrEqual(t, s.Entries, min(most-1, math.MaxUint32)+1)
 				require.Equal(t, writerA, s.Writer)
 				used := map[format.PackRef]bool{}
 				for _, item := range collect(t, y, s) {
-					require.Positive(t, bytes.Compare(item.ID[:], last[:]), "outputs are slices in order")
+					require.GreaterOrEqual(t, bytes.Compare(item.ID[:], last[:]), 0, "outputs are slices in order")
 					last = item.ID
 					used[item.Pack] = true
-					require.Equal(t, pack[item.ID], item.Pack, "not the place in the newest segment")
-					require.Equal(t, newest[item.ID], requireFound(t, x, item.ID).Segment)
-					n++
+					got.add(item.ID, item.Pack)
 				}
 				require.EqualValues(t, len(used), packs(t, suite, s), "packs that no entry needs, or one twice")
+				var named []format.PackRef
+				for p, err := range y.Packs(context.Background(), s) {
+					require.NoError(t, err)
+					require.True(t, used[p])
+					named = append(named, p)
+				}
+				require.Len(t, named, len(used))
 			}
-			require.Len(t, newest, n)
-			for id := range newest {
-				requireFound(t, y, id)
+			require.Equal(t, want, got)
+			for id, packs := range want {
+				require.True(t, packs[requireFound(t, y, id).Pack])
+				require.Equal(t, packs, allPlaces(t, y, id))
+				require.Equal(t, packs, allPlaces(t, x, id))
 			}
 			for _, id := range ids(99, 500) {
 				requireAbsent(t, y, id)
 			}
 		}
 	})
+}
+
+// allPlaces are the packs of a chunk by [index.Index.Places].
+func allPlaces(t require.TestingT, x *index.Index, id format.ID) map[format.PackRef]bool {
+	out := map[format.PackRef]bool{}
+	for at, err := range x.Places(context.Background(), id) {
+		require.NoError(t, err)
+		require.Equal(t, locationOf(id, at.Location.Pack), at.Location)
+		out[at.Pack] = true
+	}
+	return out
+}
+
+// TestRewrite takes packs out of segments: all places in them go, all others stay.
+func TestRewrite(t *testing.T) {
+	w := newWorld(t, seal.T1)
+	all := ids(1, 4000)
+	var in []format.Segment
+	want, gone := placesOf{}, map[format.PackRef]bool{}
+	r := rand.New(rand.NewPCG(2, 1))
+	for range 9 {
+		from := r.IntN(len(all) - 1500)
+		list := all[from : from+1+r.IntN(1500)]
+		in = append(in, w.segment(writerA, list))
+		for i, id := range list {
+			p := packOf(list[i/64*64])
+			if i%64 == 0 && r.IntN(3) == 0 {
+				gone[p] = true
+			}
+			want.add(id, p)
+		}
+	}
+	for id, packs := range want {
+		for p := range packs {
+			if gone[p] {
+				delete(packs, p)
+			}
+		}
+		if len(packs) == 0 {
+			delete(want, id)
+		}
+	}
+	rewrite := func(drop func(*format.PackRef) bool) (out []format.Segment) {
+		require.NoError(t, w.index(in...).Rewrite(context.Background(), in, 700, drop, func(s format.Segment, object []byte) error {
+			w.put(s, object)
+			out = append(out, s)
+			return nil
+		}))
+		return out
+	}
+	out := rewrite(func(p *format.PackRef) bool { return gone[*p] })
+	y, got := w.index(out...), placesOf{}
+	for _, s := range out {
+		require.LessOrEqual(t, s.Entries, uint64(700))
+		for _, item := range collect(t, y, s) {
+			got.add(item.ID, item.Pack)
+		}
+	}
+	require.Equal(t, want, got)
+	require.Empty(t, rewrite(func(*format.PackRef) bool { return true }), "nothing is left to emit")
+}
+
+// TestManyPlaces: the places of one id fill pages, and are found in order between its neighbours.
+func TestManyPlaces(t *testing.T) {
+	w := newWorld(t, seal.T1)
+	all := ids(4, 3000)
+	slices.SortFunc(all, func(a, b format.ID) int { return bytes.Compare(a[:], b[:]) })
+	for _, n := range []int{1, 2, 3, 7, 1170, 5000} {
+		b := index.NewBuilder(w.cfg, writerA, len(all)+2*n)
+		fill(t, b, all)
+		mid := all[len(all)/2]
+		want := map[format.PackRef]bool{packOf(all[len(all)/2/64*64]): true}
+		for _, id := range ids(uint64(n), n) {
+			p := packOf(id)
+			want[p] = true
+			require.NoError(t, b.Add(mid, locationOf(mid, b.AddPack(p))))
+			require.NoError(t, b.Add(mid, locationOf(mid, b.AddPack(p))), "the same again")
+		}
+		object, s, err := b.Build()
+		require.NoError(t, err)
+		require.EqualValues(t, len(all)+len(want)-1, s.Entries)
+		w.put(s, object)
+		x := w.index(s)
+		last := -1
+		n := 0
+		for at, err := range x.Places(context.Background(), mid) {
+			require.NoError(t, err)
+			require.Greater(t, int(at.Location.Pack), last)
+			if last = int(at.Location.Pack); n == 0 {
+				require.Equal(t, at, requireFound(t, x, mid))
+			}
+			require.True(t, want[at.Pack])
+			n++
+		}
+		require.Equal(t, len(want), n)
+		for _, id := range all[len(all)/2-40:][:80] {
+			requireFound(t, x, id)
+		}
+		require.Len(t, collect(t, x, s), int(s.Entries))
+		for range x.Places(context.Background(), mid) {
+			break // ends it
+		}
+	}
 }
 
 // TestMergeManyPacks: where every chunk has a pack of its own, the outputs are cut by their bytes.

@@ -48,6 +48,33 @@ func (x *Index) All(ctx context.Context, d format.Segment) iter.Seq2[Item, error
 	}
 }
 
+// Packs yields the packs that a segment names, each before it is known that an entry needs it. A fault ends it
+// with a [*SegmentError]. The segment need not be in the index.
+func (x *Index) Packs(ctx context.Context, d format.Segment) iter.Seq2[format.PackRef, error] {
+	return func(yield func(format.PackRef, error) bool) {
+		s, done := x.handle(d)
+		defer done()
+		st, err := x.open(ctx, s)
+		if err != nil {
+			yield(format.PackRef{}, err)
+			return
+		}
+		for n := range uint32(st.packs) {
+			p, err := x.packRef(ctx, st, n)
+			if err != nil {
+				if ctx.Err() == nil {
+					err = x.fail(s, err)
+				}
+				yield(p, err)
+				return
+			}
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
+}
+
 // handle returns the segment d of the index, or one beside it that done lets go.
 func (x *Index) handle(d format.Segment) (s *segment, done func()) {
 	for _, s := range *x.set.Load() {
@@ -71,7 +98,7 @@ type scanner struct {
 	plain  []byte
 	rest   []byte // of plain, not taken yet
 	n      int64  // entries taken
-	last   format.ID
+	last   [placeSize]byte
 }
 
 func newScanner(x *Index, st *state, why purpose, step int64) *scanner {
@@ -97,17 +124,16 @@ func (s *scanner) next(ctx context.Context) ([]byte, error) {
 	}
 	e := s.rest[:entrySize]
 	s.rest = s.rest[entrySize:]
-	if s.n > 0 && bytes.Compare(e[:32], s.last[:]) <= 0 {
+	if s.n > 0 && bytes.Compare(e[:placeSize], s.last[:]) <= 0 {
 		return nil, malformed("its entries are not sorted")
 	}
 	if int64(binary.BigEndian.Uint32(e[32:])) >= s.st.packs {
 		return nil, malformed("an entry names a pack that is not there")
 	}
-	id, _, err := format.DecodeIndexEntry(e)
-	if err != nil {
+	if _, _, err := format.DecodeIndexEntry(e); err != nil {
 		return nil, err
 	}
-	s.last = id
+	s.last = [placeSize]byte(e)
 	s.n++
 	return e, nil
 }
@@ -150,7 +176,7 @@ func (s *scanner) item(ctx context.Context) (it Item, ok bool, err error) {
 	if err != nil || e == nil {
 		return it, false, err
 	}
-	it.ID = s.last
+	it.ID = format.ID(s.last[:])
 	var block [FilterBlockSize]byte
 	at := filterBlock(&it.ID, s.st.blocks)
 	if s.st.filter != nil {

@@ -226,30 +226,43 @@ func (x *Index) openFrom(ctx context.Context, s *segment, whole []byte) (st *sta
 	return st, nil
 }
 
-// find looks an id up in one segment that may hold it.
-func (x *Index) find(ctx context.Context, st *state, id *format.ID) (f Found, ok bool, err error) {
+// find looks an id up in one segment that may hold it, and hands its places to take while that returns true.
+// It reports whether that never returned false.
+func (x *Index) find(ctx context.Context, st *state, id *format.ID, take func(*Found) bool) (more bool, err error) {
 	if st.filter == nil {
 		var block [FilterBlockSize]byte
 		if err := x.readAt(ctx, st, st.block(filterBlock(id, st.blocks)), block[:]); err != nil {
-			return f, false, err
+			return true, err
 		}
 		if !filterHas(block[:], id) {
-			return f, false, nil
+			return true, nil
 		}
 	}
-	var entry [entrySize]byte
-	if ok, err = x.search(ctx, st, id, &entry); err != nil {
-		return f, false, err
+	n, ok, err := x.search(ctx, st, id)
+	if err != nil {
+		return true, err
 	}
 	if !ok {
 		x.falseHits.Add(1)
-		return f, false, nil
+		return true, nil
 	}
-	if f.Location, f.Pack, err = x.resolve(ctx, st, entry[:]); err != nil {
-		return Found{}, false, err
+	var entry [entrySize]byte
+	for ; n < st.entries; n++ {
+		if err := x.readAt(ctx, st, st.entry(n), entry[:]); err != nil {
+			return true, err
+		}
+		if format.ID(entry[:]) != *id {
+			break
+		}
+		f := Found{Segment: st.seg.Hash, Writer: st.seg.Writer}
+		if f.Location, f.Pack, err = x.resolve(ctx, st, entry[:]); err != nil {
+			return true, err
+		}
+		if !take(&f) {
+			return false, nil
+		}
 	}
-	f.Segment, f.Writer = st.seg.Hash, st.seg.Writer
-	return f, true, nil
+	return true, nil
 }
 
 // resolve decodes an entry and the pack that it names.
@@ -274,10 +287,10 @@ func (x *Index) packRef(ctx context.Context, st *state, number uint32) (format.P
 	return format.DecodePackRef(b[:])
 }
 
-// search sets *entry to the entry of id. Ids are uniform between the first and the last of a segment, so
+// search returns the number of the first entry of id. Ids are uniform between the first and the last of a segment, so
 // their prefix tells about where an entry is: seldom off by more than a page, and hardly ever once
 // fences are known. After a few pages it halves instead, in case the ids are not what they should be.
-func (x *Index) search(ctx context.Context, st *state, id *format.ID, entry *[entrySize]byte) (bool, error) {
+func (x *Index) search(ctx context.Context, st *state, id *format.ID) (n int64, ok bool, err error) {
 	const patience = 4
 	key := prefix(id[:])
 	a, b := int64(0), st.entries // the entry is in [a, b)
@@ -290,12 +303,14 @@ func (x *Index) search(ctx context.Context, st *state, id *format.ID, entry *[en
 		p := x.layout.page(st.entry(m))
 		i0, i1 := x.layout.entriesIn(p, st.entries)
 		if m >= i1 { // it lies across the border of two pages
-			if err := x.readAt(ctx, st, st.entry(m), entry[:]); err != nil {
-				return false, err
+			var there format.ID
+			if err := x.readAt(ctx, st, st.entry(m), there[:]); err != nil {
+				return 0, false, err
 			}
-			switch c := bytes.Compare(id[:], entry[:32]); {
+			switch c := bytes.Compare(id[:], there[:]); {
 			case c == 0:
-				return true, nil
+				n, err := x.firstOf(ctx, st, id, m)
+				return n, true, err
 			case c < 0:
 				b = m
 			default:
@@ -313,27 +328,46 @@ func (x *Index) search(ctx context.Context, st *state, id *format.ID, entry *[en
 			continue
 		}
 		views++
-		n, found, lo, hi, err := x.searchAt(ctx, st, p, id, entry)
+		n, found, lo, hi, err := x.searchAt(ctx, st, p, id)
 		if err != nil {
-			return false, err
+			return 0, false, err
 		}
 		switch {
 		case found:
-			return true, nil
+			n, err := x.firstOf(ctx, st, id, i0+n)
+			return n, true, err
 		case n == 0:
 			b, kb = i0, lo
 		case n == i1-i0:
 			a, ka = i1, hi
 		default:
-			return false, nil
+			return 0, false, nil
 		}
 	}
-	return false, nil
+	return 0, false, nil
+}
+
+// firstOf returns the number of the first of the entries of id, of which n is one.
+func (x *Index) firstOf(ctx context.Context, st *state, id *format.ID, n int64) (int64, error) {
+	var there format.ID
+	low, step := int64(0), int64(1) // the first is in [low, n]
+	for low < n {
+		m := max(low, n-step)
+		if err := x.readAt(ctx, st, st.entry(m), there[:]); err != nil {
+			return 0, err
+		}
+		if there == *id {
+			n, step = m, 2*step
+		} else {
+			low, step = m+1, max(1, (n-m)/2)
+		}
+	}
+	return n, nil
 }
 
 // searchAt looks among the entries that lie wholly in page p. It returns where among them id is or would
-// be, and about the prefixes of the first and the last one; and sets *entry if it is there.
-func (x *Index) searchAt(ctx context.Context, st *state, p int64, id *format.ID, entry *[entrySize]byte) (n int64, found bool, lo, hi uint64, err error) {
+// be, and about the prefixes of the first and the last one.
+func (x *Index) searchAt(ctx context.Context, st *state, p int64, id *format.ID) (n int64, found bool, lo, hi uint64, err error) {
 	i0, i1 := x.layout.entriesIn(p, st.entries)
 	sh, plain, err := x.view(ctx, st, p)
 	if err != nil {
@@ -352,9 +386,6 @@ func (x *Index) searchAt(ctx context.Context, st *state, p int64, id *format.ID,
 		hi = prefix(table[len(table)-entrySize:])
 	}
 	at, found := searchPage(table, id, lo, hi)
-	if found {
-		copy(entry[:], table[at*entrySize:])
-	}
 	return int64(at), found, lo, hi, nil
 }
 

@@ -57,7 +57,7 @@ func (r *Repository) loadTable(s segment) (*table, error) {
 		return nil, err
 	}
 	for i := range int(e) {
-		if i > 0 && bytes.Compare(t.entries[(i-1)*entrySize:][:32], t.entries[i*entrySize:][:32]) >= 0 {
+		if i > 0 && bytes.Compare(t.entries[(i-1)*entrySize:][:36], t.entries[i*entrySize:][:36]) >= 0 {
 			return nil, errMalformed
 		}
 		if _, err := t.place(i); err != nil {
@@ -97,7 +97,8 @@ func (t *table) place(i int) (place, error) {
 }
 
 // chunk gives the content of a chunk of n bytes: a data chunk, or with meta a metadata chunk. Segments are searched
-// from the last; should the place that one names not hold the chunk, the earlier ones are tried.
+// from the last; should a place that one names not hold the chunk, its other places and the earlier segments are
+// tried.
 func (r *Repository) chunk(id [32]byte, n uint64, meta bool) ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -111,14 +112,13 @@ func (r *Repository) chunk(id [32]byte, n uint64, meta bool) ([]byte, error) {
 		k := sort.Search(len(t.entries)/entrySize, func(k int) bool {
 			return bytes.Compare(t.entries[k*entrySize:][:32], id[:]) >= 0
 		})
-		if k*entrySize == len(t.entries) || [32]byte(t.entries[k*entrySize:][:32]) != id {
-			continue
+		for ; k*entrySize < len(t.entries) && [32]byte(t.entries[k*entrySize:][:32]) == id; k++ {
+			b, e := r.chunkAt(t, k, id, n, meta)
+			if e == nil {
+				return b, nil
+			}
+			err = errors.Join(err, fmt.Errorf("chunk: %w", e))
 		}
-		b, e := r.chunkAt(t, k, id, n, meta)
-		if e == nil {
-			return b, nil
-		}
-		err = errors.Join(err, fmt.Errorf("chunk: %w", e))
 	}
 	if err == nil {
 		err = errors.New("a chunk is in no index segment")

@@ -111,6 +111,10 @@ func (r *Repository) readFormat(name string) error {
 	single := d.u8()
 	d.id16() // first slot
 	tag := d.bytes()
+	host := [16]byte{1}
+	if single == 1 {
+		host = d.id16()
+	}
 	d.take(64)
 	if err := d.end(); err != nil {
 		return err
@@ -122,7 +126,7 @@ func (r *Repository) readFormat(name string) error {
 		return errors.New("unknown suite")
 	case f.kdf != f.suite: // 1 is T1 and Argon2id, 2 is F1 and PBKDF2
 		return errors.New("not the suite's own password derivation")
-	case single > 1, len(tag) > 64:
+	case single > 1, len(tag) > 64, host == [16]byte{}:
 		return errMalformed
 	case f.minC < 64 || f.minC >= f.avgC || f.avgC >= f.maxC || f.maxC > 4*mib || f.avgC < 1024 ||
 		f.avgC&(f.avgC-1) != 0:

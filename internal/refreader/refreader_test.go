@@ -2,6 +2,7 @@ package refreader
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -360,4 +361,28 @@ func TestIndependent(t *testing.T) {
 			require.Equal(t, "github.com/carekeep/carekeep/internal/refreader", p)
 		}
 	}
+}
+
+// TestSingleWriterFormat reads format objects that name the one host that may write.
+func TestSingleWriterFormat(t *testing.T) {
+	objects, _ := load(t, "repo-v1")
+	public, private, err := ed25519.GenerateKey(nil)
+	require.NoError(t, err)
+	read := func(single byte, host ...byte) error {
+		b := bytes.Clone(objects["format"].Data)
+		b = append(b[:len(b)-64], host...)
+		copy(b[30:], public)
+		b[120] = single
+		b = append(b, ed25519.Sign(private, append([]byte("carekeep/v1 format\x00"), b...))...)
+		r := &Repository{fsys: fstest.MapFS{"format": {Data: b}}}
+		return r.readFormat("format")
+	}
+	id := bytes.Repeat([]byte{7}, 16)
+	require.NoError(t, read(0))
+	require.NoError(t, read(1, id...))
+	require.Error(t, read(0, id...))
+	require.Error(t, read(1))
+	require.Error(t, read(1, id[:15]...))
+	require.Error(t, read(1, make([]byte, 16)...))
+	require.Error(t, read(2, id...))
 }

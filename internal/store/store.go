@@ -2,8 +2,9 @@
 // limits, and the rule by which an ambiguous answer to an exclusive write is settled.
 //
 // The rule (every conditional write can lose its answer, and stores answer a lost race in several ways):
-// after any error of an exclusive write the object is read back. Our own bytes there mean success, other
-// bytes mean that somebody else was first, nothing there means that the write may be tried again.
+// after any error of an exclusive write the object is read back. Our own bytes there mean success, once a
+// driver that can fail to make them durable has done so; other bytes mean that somebody else was first, nothing
+// there means that the write may be tried again.
 package store
 
 import (
@@ -95,10 +96,10 @@ func (s *Store) create(ctx context.Context, op, key string, data []byte) error {
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		there, rerr := s.readOnce(ctx, key, 0, -1, int64(len(data))+1, nil)
+		same, rerr := s.readBack(ctx, key, data)
 		switch {
-		case rerr == nil && bytes.Equal(there, data):
-			return false, nil
+		case same:
+			return retryable(rerr), rerr
 		case rerr == nil, errors.Is(rerr, ErrTooLarge):
 			return false, ErrExists
 		case errors.Is(rerr, ErrNotFound):
@@ -106,6 +107,23 @@ func (s *Store) create(ctx context.Context, op, key string, data []byte) error {
 		}
 		return retryable(err) || retryable(rerr), classify(err)
 	})
+}
+
+// readBack reports whether an object has the given bytes. Where it has, and the driver offers to flush an object,
+// it is flushed: the write that failed may have failed just there, after the object became visible. Only without
+// an error does the object count as written.
+func (s *Store) readBack(ctx context.Context, key string, data []byte) (same bool, err error) {
+	var flusher interface{ Flush() error }
+	there, err := s.readFrom(ctx, key, 0, -1, int64(len(data))+1, nil, func(r *blob.Reader) { r.As(&flusher) })
+	if err != nil || !bytes.Equal(there, data) {
+		return false, err
+	}
+	if flusher != nil {
+		if err := flusher.Flush(); err != nil {
+			return true, fmt.Errorf("flush: %w", classify(err))
+		}
+	}
+	return true, nil
 }
 
 func (s *Store) upload(ctx context.Context, key string, data []byte) error {
@@ -143,6 +161,11 @@ func (s *Store) read(ctx context.Context, op, key string, offset, length, max in
 }
 
 func (s *Store) readOnce(ctx context.Context, key string, offset, length, max int64, dst []byte) ([]byte, error) {
+	return s.readFrom(ctx, key, offset, length, max, dst, nil)
+}
+
+// readFrom is one read; look, if not nil, gets to see the reader.
+func (s *Store) readFrom(ctx context.Context, key string, offset, length, max int64, dst []byte, look func(*blob.Reader)) ([]byte, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
 	}
@@ -152,6 +175,9 @@ func (s *Store) readOnce(ctx context.Context, key string, offset, length, max in
 		return nil, classify(err)
 	}
 	defer r.Close()
+	if look != nil {
+		look(r)
+	}
 	n := length
 	if n < 0 {
 		if n = r.Size() - offset; n > max {
