@@ -40,7 +40,25 @@ func Scrub(ctx context.Context, b *blob.Bucket, c Config, workers int) (rep *Che
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	s := &scrub{
+	for {
+		s, err := newScrub(ctx, b, c, workers, op)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.run(ctx); err != nil {
+			if cerr := context.Cause(ctx); cerr != nil {
+				err = cerr
+			}
+			return nil, err
+		}
+		if s.rep.OK() || !s.overtaken(ctx) {
+			return s.rep, nil
+		}
+	}
+}
+
+func newScrub(ctx context.Context, b *blob.Bucket, c Config, workers int, op *observe.Operation) (s *scrub, err error) {
+	s = &scrub{
 		checkBase: checkBase{
 			store: store.New(b, c.Store), op: op, workers: workers,
 			rep: &CheckReport{}, writers: map[format.WriterID][]byte{},
@@ -58,13 +76,7 @@ func Scrub(ctx context.Context, b *blob.Bucket, c Config, workers int) (rep *Che
 		return nil, err
 	}
 	s.state = s.ledger.State()
-	if err := s.run(ctx); err != nil {
-		if cerr := context.Cause(ctx); cerr != nil {
-			err = cerr
-		}
-		return nil, err
-	}
-	return s.rep, nil
+	return s, nil
 }
 
 func (s *scrub) run(ctx context.Context) error {

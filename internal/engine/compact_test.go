@@ -79,7 +79,7 @@ func (l *living) forget(ids ...format.SnapID) {
 	l.Helper()
 	_, _, err := l.repo.Snapshots(l.Context())
 	require.NoError(l, err)
-	require.NoError(l, l.repo.Forget(l.Context(), l.repo.Head(), format.Hash{}, ids))
+	require.NoError(l, l.repo.Forget(l.Context(), l.repo.Head(), format.Hash{}, ids, nil))
 	for _, id := range ids {
 		delete(l.then, id)
 	}
@@ -197,9 +197,9 @@ func TestForgetRefusesWhatIsStale(t *testing.T) {
 	a := l.day(0)
 	head := l.repo.Head()
 	b := l.day(3)
-	require.ErrorIs(t, l.repo.Forget(t.Context(), head, format.Hash{}, []format.SnapID{a}), engine.ErrStale)
-	require.Error(t, l.repo.Forget(t.Context(), l.repo.Head(), format.Hash{}, []format.SnapID{{1}}), "an unknown snapshot")
-	require.Error(t, l.repo.Forget(t.Context(), l.repo.Head(), format.Hash{}, []format.SnapID{a, a}))
+	require.ErrorIs(t, l.repo.Forget(t.Context(), head, format.Hash{}, []format.SnapID{a}, nil), engine.ErrStale)
+	require.Error(t, l.repo.Forget(t.Context(), l.repo.Head(), format.Hash{}, []format.SnapID{{1}}, nil), "an unknown snapshot")
+	require.Error(t, l.repo.Forget(t.Context(), l.repo.Head(), format.Hash{}, []format.SnapID{a, a}, nil))
 	refs, _, err := l.repo.Snapshots(t.Context())
 	require.NoError(t, err)
 	require.Len(t, refs, 2)

@@ -410,7 +410,7 @@ func (b *backup) storeRefs(ctx context.Context, packs []format.Object, p *host.P
 // depends on was condemned in any entry before.
 func (b *backup) commit(ctx context.Context, c *format.Commit, k *keeping) (format.SnapRef, error) {
 	recipients := b.r.ledger.State().Enrolment.Recipients
-	sealed, err := sealDescription(b.r.format, recipients, c.ID, &b.desc)
+	sealed, err := sealBody(b.r.format, recipients, bodyAAD(domainBody, b.r.format, c.ID), b.desc.Append(nil))
 	if err != nil {
 		return format.SnapRef{}, err
 	}
@@ -423,7 +423,11 @@ func (b *backup) commit(ctx context.Context, c *format.Commit, k *keeping) (form
 					return nil, nil, errRecheck
 				}
 				if k != nil {
-					if err := b.dead.check(withSessions(k.packs), c.Segments); err != nil {
+					// Also what only the segments name: they make it known to later runs.
+					b.sink.mu.Lock()
+					own := withSessions(slices.Concat(k.packs, b.sink.packs))
+					b.sink.mu.Unlock()
+					if err := b.dead.check(own, c.Segments); err != nil {
 						return nil, nil, err
 					}
 				}
@@ -472,26 +476,30 @@ func (b *backup) keep(ref format.SnapRef, c *format.Commit, k *keeping) {
 	}
 }
 
-const domainBody = "carekeep/v1 snapshot"
+// Domains of sealed bodies.
+const (
+	domainBody   = "carekeep/v1 snapshot"
+	domainRecord = "carekeep/v1 record"
+)
 
-func bodyAAD(f *format.Format, id format.SnapID) []byte {
-	b := append([]byte(domainBody), f.Suite)
+// bodyAAD binds a sealed body to its kind, the repository and an id that stands in the clear body.
+func bodyAAD(domain string, f *format.Format, id [16]byte) []byte {
+	b := append([]byte(domain), f.Suite)
 	b = append(b, f.Repo[:]...)
 	return append(b, id[:]...)
 }
 
-// sealDescription encrypts a description to the readers.
-func sealDescription(f *format.Format, recipients [][]byte, id format.SnapID, d *format.Description) ([]byte, error) {
+// sealBody encrypts a body to the readers.
+func sealBody(f *format.Format, recipients [][]byte, aad, plain []byte) ([]byte, error) {
 	suite := seal.Suite(f.Suite)
 	key := make([]byte, seal.KeySize)
 	seal.Random(key)
-	aad := bodyAAD(f, id)
 	s := &format.SealedBody{}
 	var err error
 	if s.Wraps, err = wrapAll(suite, recipients, aad, key); err != nil {
 		return nil, err
 	}
-	if s.Sealed, err = suite.Seal(key, aad, d.Append(nil)); err != nil {
+	if s.Sealed, err = suite.Seal(key, aad, plain); err != nil {
 		return nil, err
 	}
 	return s.Append(nil), nil

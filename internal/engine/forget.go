@@ -28,15 +28,14 @@ func (r *Repo) needAdmin() error {
 func (r *Repo) Head() ledger.Pin { return r.ledger.Head() }
 
 // Forget takes snapshots out of the log's state, if the log's newest entry is still at. What they alone need
-// is deleted by Compact. Plan is the digest of what was decided, for the record.
-func (r *Repo) Forget(ctx context.Context, at ledger.Pin, plan format.Hash, ids []format.SnapID) error {
+// is deleted by Compact. Plan is the digest of what was decided, and record what the next decision has to
+// know; Record returns it. There may be no snapshots.
+func (r *Repo) Forget(ctx context.Context, at ledger.Pin, plan format.Hash, ids []format.SnapID, record []byte) error {
 	if err := r.needAdmin(); err != nil {
 		return err
 	}
-	if len(ids) == 0 {
-		return nil
-	}
 	f := format.Forget{Plan: plan, Snapshots: slices.Clone(ids)}
+	seal.Random(f.Record[:])
 	slices.SortFunc(f.Snapshots, func(a, b format.SnapID) int { return bytes.Compare(a[:], b[:]) })
 	if f.Snapshots = slices.Compact(f.Snapshots); len(f.Snapshots) != len(ids) {
 		return errors.New("a snapshot is to be forgotten twice")
@@ -54,15 +53,44 @@ func (r *Repo) Forget(ctx context.Context, at ledger.Pin, plan format.Hash, ids 
 		return err
 	}
 	body := f.Append(nil)
+	sealed, err := sealBody(r.format, r.ledger.State().Enrolment.Recipients, bodyAAD(domainRecord, r.format, f.Record), record)
+	if err != nil {
+		return err
+	}
 	_, err = r.ledger.Append(ctx, ledger.Proposal{
 		Kind: format.KindForget, Signer: signer, After: &at,
-		Build: func(*format.State) ([]byte, []byte, error) { return body, nil, nil },
+		Build: func(*format.State) ([]byte, []byte, error) { return body, sealed, nil },
 	})
 	if errors.Is(err, ledger.ErrMoved) {
 		return ErrStale
 	}
 	r.remember()
 	return err
+}
+
+// Record returns what the newest forgetting left for the next decision; nil if there was none. It needs the
+// reader's role.
+func (r *Repo) Record(ctx context.Context) ([]byte, error) {
+	if err := r.needReader(); err != nil {
+		return nil, err
+	}
+	seq := r.ledger.State().Recorded
+	if seq == 0 {
+		return nil, nil
+	}
+	e, err := r.ledger.SignedByAdmin(ctx, seq)
+	if err != nil {
+		return nil, err
+	}
+	f, err := format.DecodeForget(e.Body)
+	if err != nil {
+		return nil, fmt.Errorf("log entry %d: %w", seq, err)
+	}
+	b, err := r.openBody(bodyAAD(domainRecord, r.format, f.Record), e.Sealed)
+	if err != nil {
+		return nil, fmt.Errorf("log entry %d: %w", seq, err)
+	}
+	return b, nil
 }
 
 // Written says when each snapshot is known to have been committed: by the store's clock, which is no

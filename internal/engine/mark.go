@@ -94,22 +94,29 @@ func (c *collector) list(ctx context.Context, m *mark) error {
 			if !ok {
 				return nil
 			}
+			m.sizes[o] = l.Size
 			switch {
 			case m.live.has(o):
 				c.rep.Live += l.Size
-				m.sizes[o] = l.Size
 			case m.free.has(o):
-				m.sizes[o] = l.Size
 			case m.busy.has(o), c.r.now().Sub(l.Written) < c.o.Abandoned:
+				m.busy[o] = struct{}{}
 				c.rep.InFlight++
 			default:
 				m.free[o] = struct{}{}
-				m.sizes[o] = l.Size
 			}
 			return nil
 		})
 		if err != nil {
 			return err
+		}
+	}
+	// A session stays as long as any pack of it.
+	for _, set := range []objectSet{m.live, m.busy} {
+		for o := range set {
+			if o.Type == format.TypeData || o.Type == format.TypeMetadata {
+				delete(m.free, format.Object{Type: format.TypeSession, Session: o.Session})
+			}
 		}
 	}
 	return nil
@@ -169,8 +176,14 @@ func (c *collector) count(m *mark, objects objectSet) {
 // publish writes a condemn entry right after the entry that the mark was made at. The index segments that
 // name a condemned pack are written again without it, so that no later run finds it there.
 func (c *collector) publish(ctx context.Context, m *mark, e *format.Condemn, gone objectSet) error {
-	dead := func(p *format.PackRef) bool { return gone.has(object(*p)) }
 	gone = cloneSet(gone)
+	dead := func(p *format.PackRef) bool {
+		o := object(*p)
+		if !gone.has(o) && gone.has(format.Object{Type: format.TypeSession, Session: o.Session}) {
+			gone[o] = struct{}{} // a listing may have missed it; without its session it is lost
+		}
+		return gone.has(o)
+	}
 	for _, s := range m.state.Segments {
 		touched, added, err := c.rewriteSegment(ctx, s, dead)
 		if err != nil {

@@ -56,11 +56,19 @@ func (r *Repo) Snapshot(ctx context.Context, ref format.SnapRef) (*Snapshot, err
 }
 
 func (r *Repo) openDescription(id format.SnapID, sealed []byte) (*format.Description, error) {
+	plain, err := r.openBody(bodyAAD(domainBody, r.format, id), sealed)
+	if err != nil {
+		return nil, err
+	}
+	return format.DecodeDescription(plain)
+}
+
+// openBody decrypts a sealed body.
+func (r *Repo) openBody(aad, sealed []byte) ([]byte, error) {
 	s, err := format.DecodeSealedBody(sealed)
 	if err != nil {
 		return nil, err
 	}
-	aad := bodyAAD(r.format, id)
 	me := recipientID(r.keys.ReaderKey)
 	for _, w := range s.Wraps {
 		if w.Recipient != me {
@@ -74,7 +82,7 @@ func (r *Repo) openDescription(id format.SnapID, sealed []byte) (*format.Descrip
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
-		return format.DecodeDescription(plain)
+		return plain, nil
 	}
 	return nil, fmt.Errorf("%w: it is not sealed to this reader", ErrRole)
 }

@@ -77,7 +77,7 @@ func DecodeLogEntry(object []byte) (e *LogEntry, signed, signature []byte, err e
 		d.fail("the first entry refers to others")
 	case e.Seq > 0 && (e.Checkpoint >= e.Seq || e.Enrolled >= e.Seq):
 		d.fail("an entry refers to one that lies ahead")
-	case len(e.Sealed) > 0 && e.Kind != KindSnapshot && e.Kind < 128:
+	case len(e.Sealed) > 0 && e.Kind != KindSnapshot && e.Kind != KindForget && e.Kind < 128:
 		d.fail("an entry of this kind has no sealed body")
 	}
 	return e, signed, signature, d.end()
@@ -271,14 +271,17 @@ func (d *decoder) snapshots() (list []SnapRef) {
 }
 
 // Forget is the body of a forget entry: snapshots that leave the state. What they alone depend on is not
-// deleted before a condemn entry says so.
+// deleted before a condemn entry says so. The entry's sealed body is a record for the next decision, which
+// readers keep and do not interpret.
 type Forget struct {
+	Record    [16]byte // random; part of what seals the record
 	Plan      Hash     // digest of the plan that was carried out; zero when there was none
-	Snapshots []SnapID // strictly ascending, at least one
+	Snapshots []SnapID // strictly ascending; may be empty, when only the record is new
 }
 
 // Append encodes f.
 func (f *Forget) Append(b []byte) []byte {
+	b = append(b, f.Record[:]...)
 	b = append(b, f.Plan[:]...)
 	b = binary.AppendUvarint(b, uint64(len(f.Snapshots)))
 	for _, id := range f.Snapshots {
@@ -290,16 +293,13 @@ func (f *Forget) Append(b []byte) []byte {
 // DecodeForget is the inverse of [Forget.Append].
 func DecodeForget(b []byte) (*Forget, error) {
 	d := decoder{b: b}
-	f := &Forget{Plan: d.hash()}
+	f := &Forget{Record: d.short(), Plan: d.hash()}
 	n := d.count(16)
 	for i := range n {
 		f.Snapshots = append(f.Snapshots, d.short())
 		if i > 0 && bytes.Compare(f.Snapshots[i-1][:], f.Snapshots[i][:]) >= 0 {
 			d.fail("snapshots are out of order")
 		}
-	}
-	if n == 0 {
-		d.fail("nothing is forgotten")
 	}
 	return f, d.end()
 }
@@ -382,6 +382,7 @@ type State struct {
 	Snapshots []SnapRef // in the order of the log
 	Forgotten []SnapRef // and not yet dealt with by a condemn entry, in the order they were forgotten
 	Partials  []Partial // of runs that have not committed, in the order of the log
+	Recorded  uint64    // sequence of the newest forget entry; 0 for none
 	Condemned uint64    // sequence of the newest condemn entry; 0 for none
 	Swept     uint64    // everything condemned up to that entry has been deleted
 }
@@ -404,6 +405,7 @@ func (s *State) Append(b []byte) []byte {
 		b = append(b, p.Refs[:]...)
 		b = appendSessions(b, p.Sessions)
 	}
+	b = binary.AppendUvarint(b, s.Recorded)
 	b = binary.AppendUvarint(b, s.Condemned)
 	return binary.AppendUvarint(b, s.Swept)
 }
@@ -422,7 +424,7 @@ func DecodeState(b []byte) (*State, error) {
 	for range n {
 		s.Partials = append(s.Partials, Partial{Seq: d.uvarint(), Time: int64(d.u64()), Refs: d.hash(), Sessions: d.sessions()})
 	}
-	s.Condemned, s.Swept = d.uvarint(), d.uvarint()
+	s.Recorded, s.Condemned, s.Swept = d.uvarint(), d.uvarint(), d.uvarint()
 	return s, d.end()
 }
 

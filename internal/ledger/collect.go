@@ -10,7 +10,7 @@ import (
 )
 
 // forget moves snapshots from those that are kept to those that are not.
-func forget(s *format.State, f *format.Forget) error {
+func forget(s *format.State, seq uint64, f *format.Forget) error {
 	gone := map[format.SnapID]bool{}
 	for _, id := range f.Snapshots {
 		gone[id] = true
@@ -27,6 +27,7 @@ func forget(s *format.State, f *format.Forget) error {
 		return errors.New("the entry forgets a snapshot that is not there")
 	}
 	s.Snapshots, s.Forgotten = kept, append(slices.Clip(s.Forgotten), left...)
+	s.Recorded = seq
 	return nil
 }
 
@@ -85,13 +86,9 @@ func compareHashes(a, b format.Hash) int { return slices.Compare(a[:], b[:]) }
 // slot since. They are found by the chain that they form, however long ago it was.
 func (l *Ledger) Condemned(ctx context.Context, newest, since uint64, f func(seq uint64, time int64, c *format.Condemn) error) error {
 	for at := newest; at > since; {
-		object, err := l.c.Store.Get(ctx, format.EntryKey(at), maxEntry)
+		e, err := l.SignedByAdmin(ctx, at)
 		if err != nil {
-			return fmt.Errorf("log entry %d: %w", at, err)
-		}
-		e, err := l.signedByAdmin(at, object)
-		if err != nil {
-			return fmt.Errorf("log entry %d: %w: %w", at, errAltered, err)
+			return err
 		}
 		c, err := format.DecodeCondemn(e.Body)
 		if err != nil {

@@ -301,6 +301,20 @@ func SignerID(public []byte) (id format.WriterID) {
 	return id
 }
 
+// SignedByAdmin reads an entry that the state names by its sequence alone, and refuses one that the
+// administrator did not sign.
+func (l *Ledger) SignedByAdmin(ctx context.Context, seq uint64) (*format.LogEntry, error) {
+	object, err := l.c.Store.Get(ctx, format.EntryKey(seq), maxEntry)
+	if err != nil {
+		return nil, fmt.Errorf("log entry %d: %w", seq, err)
+	}
+	e, err := l.signedByAdmin(seq, object)
+	if err != nil {
+		return nil, fmt.Errorf("log entry %d: %w: %w", seq, errAltered, err)
+	}
+	return e, nil
+}
+
 // Entry reads one committed entry again, and refuses other bytes than those the log holds.
 func (l *Ledger) Entry(ctx context.Context, ref format.SnapRef) (*format.LogEntry, error) {
 	object, err := l.c.Store.Get(ctx, format.EntryKey(ref.Seq), maxEntry)
@@ -490,7 +504,7 @@ func (l *Ledger) take(e *format.LogEntry) error {
 		if err != nil {
 			return err
 		}
-		return forget(l.state, f)
+		return forget(l.state, e.Seq, f)
 	case format.KindCondemn:
 		c, err := format.DecodeCondemn(e.Body)
 		if err != nil {
