@@ -212,7 +212,7 @@ func (h *horizon) explain() {
 	case h.Points == 0:
 		say("none", Day{}, "no point was taken on or before %s", h.Asked)
 	case h.Open:
-		say("open", h.Last, "no end is known for every point; those with an end are gone on %s", h.Last)
+		say("open", h.Last, "some points have no known end; all else that can contain the subject is gone on %s", h.Last)
 	default:
 		say("horizon", h.Last, "the last point that can contain the subject leaves on %s", h.Last)
 	}

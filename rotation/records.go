@@ -104,12 +104,14 @@ func strictRule(data []byte, to any) (int, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(to); err != nil {
-		offset := int(dec.InputOffset())
+		offset := 0
 		if e := (*json.SyntaxError)(nil); errors.As(err, &e) {
 			offset = int(e.Offset)
-		}
-		if e := (*json.UnmarshalTypeError)(nil); errors.As(err, &e) {
+		} else if e := (*json.UnmarshalTypeError)(nil); errors.As(err, &e) {
 			offset = int(e.Offset)
+		} else if parts := strings.Split(err.Error(), `"`); len(parts) > 2 {
+			// Other errors know no offset, but quote the value or the name that they are about.
+			offset = max(0, bytes.Index(data, []byte(`"`+parts[1]+`"`)))
 		}
 		return offset, err
 	}
