@@ -79,7 +79,9 @@ func TestAttackTable(t *testing.T) {
 
 	s, genuine = begin()
 	for i := range 400 {
-		s.add(func(pt *rotation.Point) { pt.Claimed = pt.Observed.AddDate(0, 0, -i).Add(3 * time.Hour).Add(-24 * time.Hour) })
+		s.add(func(pt *rotation.Point) {
+			pt.Claimed = pt.Observed.AddDate(0, 0, -i).Add(3 * time.Hour).Add(-24 * time.Hour)
+		})
 	}
 	plan = s.plan(t, p)
 	require.Equal(t, base, of(genuine, plan.Keeps()))

@@ -108,7 +108,9 @@ func TestRestic22057FutureDatedAndShadows(t *testing.T) {
 	s.nights(400)
 	before := s.plan(t, p).Keeps()
 	for i := range 19 {
-		s.add(func(pt *rotation.Point) { pt.Claimed, pt.Day = pt.Claimed.AddDate(i, 1, 1), rotation.Day{Year: 2027 + i, Month: 1, Day: 1} })
+		s.add(func(pt *rotation.Point) {
+			pt.Claimed, pt.Day = pt.Claimed.AddDate(i, 1, 1), rotation.Day{Year: 2027 + i, Month: 1, Day: 1}
+		})
 		s.add(func(pt *rotation.Point) { pt.Claimed = pt.Claimed.AddDate(0, 0, -i).Add(3 * time.Hour) })
 	}
 	require.Equal(t, len(before), of(before, s.plan(t, p).Keeps()))

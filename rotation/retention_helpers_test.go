@@ -76,7 +76,9 @@ func (s *series) nights(n int, change ...func(*rotation.Point)) (ids []rotation.
 }
 
 // verdict is of a clock that can be believed.
-func (s *series) verdict() rotation.TimeVerdict { return rotation.TimeVerdict{Usable: true, Now: s.now} }
+func (s *series) verdict() rotation.TimeVerdict {
+	return rotation.TimeVerdict{Usable: true, Now: s.now}
+}
 
 // plan evaluates, and checks what holds for every plan.
 func (s *series) plan(t testing.TB, p rotation.Policy) rotation.Plan {
