@@ -565,7 +565,7 @@ func (c *check) lockedHere(p Point) Day {
 func (c *check) lockedAt(p Point, site string) (last Day) {
 	for _, k := range p.Copies {
 		if site == "" || site == k.Site {
-			last = later(last, c.day(k.LockedUntil))
+			last = laterDay(last, c.day(k.LockedUntil))
 		}
 	}
 	return last

@@ -75,7 +75,7 @@ func ErasureHorizon(points []Point, holds []Hold, earliest map[PointID]Day, aske
 			continue
 		}
 		h.Points++
-		h.Last = later(h.Last, all[i].leaves)
+		h.Last = laterDay(h.Last, all[i].leaves)
 		h.Open = h.Open || all[i].open
 		for _, c := range own[i].causes {
 			h.except(p.ID, c)
@@ -104,7 +104,7 @@ func boundOf(p Point, holds []Hold, earliest map[PointID]Day, asked Day, o *Eras
 		b.open = true
 		b.causes = append(b.causes, HorizonException{Cause: cause, Name: name})
 	}
-	free := later(asked, earliest[p.ID])
+	free := laterDay(asked, earliest[p.ID])
 	b.leaves = o.Lag.From(free)
 	if slices.Contains(o.Archives, p.ID) {
 		open("archive", "")
@@ -121,7 +121,7 @@ func boundOf(p Point, holds []Hold, earliest map[PointID]Day, asked Day, o *Eras
 		if end := DayOf(t.In(o.Zone.location())); end.After(free) {
 			end = o.Lag.From(end)
 			b.causes = append(b.causes, HorizonException{Cause: cause, Name: name, Until: end})
-			b.leaves = later(b.leaves, end)
+			b.leaves = laterDay(b.leaves, end)
 		}
 	}
 	after("promise", "", p.Promise)
@@ -198,7 +198,7 @@ func (h *horizon) except(id PointID, c HorizonException) {
 		e = &HorizonException{Cause: c.Cause, Name: c.Name}
 		h.causes[key] = e
 	}
-	e.Until = later(e.Until, c.Until)
+	e.Until = laterDay(e.Until, c.Until)
 	if n := len(e.Points); n == 0 || e.Points[n-1] != id { // two copies may be locked at one site
 		e.Points = append(e.Points, id)
 	}

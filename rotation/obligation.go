@@ -304,7 +304,7 @@ func (o Obligation) Until(f Facts) (Term, error) {
 	if err := o.validate(); err != nil {
 		return Term{}, fmt.Errorf("obligation %q: %w", clip(o.ID), err)
 	}
-	u := until{rule: o, facts: f}
+	u := ruling{rule: o, facts: f}
 	u.eval()
 	t := Term{Last: u.last, Forever: u.forever, Reasons: u.reasons, Missing: sorted(u.missing)}
 	if len(t.Missing) > 0 {
@@ -313,8 +313,8 @@ func (o Obligation) Until(f Facts) (Term, error) {
 	return t, nil
 }
 
-// until is one evaluation of a rule.
-type until struct {
+// ruling is one evaluation of a rule.
+type ruling struct {
 	rule    Obligation
 	facts   Facts
 	last    Day
@@ -323,7 +323,7 @@ type until struct {
 	reasons []Reason
 }
 
-func (u *until) eval() {
+func (u *ruling) eval() {
 	class := u.facts.Classes[u.rule.Class]
 	if class == No {
 		u.say("class-absent", Day{}, "the set holds no record of class %s", u.rule.Class)
@@ -357,7 +357,7 @@ func (u *until) eval() {
 }
 
 // period reports whether p applied.
-func (u *until) period(p ObligationPeriod) bool {
+func (u *ruling) period(p ObligationPeriod) bool {
 	if p.Anchor == AnchorDeath && !p.IfDied || p.Anchor == AnchorTreatmentEnd {
 		name, ask, still := "living", u.facts.Living, "a subject lives"
 		if p.Anchor == AnchorTreatmentEnd {
@@ -398,7 +398,7 @@ func (u *until) period(p ObligationPeriod) bool {
 }
 
 // ofAge reports whether a period with the condition may apply. Without the facts it may.
-func (u *until) ofAge(c *AgeCondition) bool {
+func (u *ruling) ofAge(c *AgeCondition) bool {
 	if c == nil || !u.facts.Single {
 		return true
 	}
@@ -422,19 +422,19 @@ func (u *until) ofAge(c *AgeCondition) bool {
 	return !at.Day.Before(birth.Day.AddYears(c.From)) && at.Day.Before(birth.Day.AddYears(c.Under))
 }
 
-func (u *until) open(code, format string, args ...any) {
+func (u *ruling) open(code, format string, args ...any) {
 	u.forever = true
 	u.say(code, Day{}, format, args...)
 }
 
-func (u *until) miss(fact, what string) {
+func (u *ruling) miss(fact, what string) {
 	if !slices.Contains(u.missing, fact) {
 		u.missing = append(u.missing, fact)
 		u.say("missing", Day{}, "not known: %s (%s)", what, fact)
 	}
 }
 
-func (u *until) say(code string, end Day, format string, args ...any) {
+func (u *ruling) say(code string, end Day, format string, args ...any) {
 	o := u.rule
 	text := fmt.Sprintf("%s: %s [%s, %s, %s, text of %s]", o.ID, fmt.Sprintf(format, args...),
 		o.Jurisdiction, o.Strength, o.Reference.Citation, o.Reference.Date)
@@ -486,7 +486,7 @@ func (f Facts) suspended(anchor Day, length Span) Day {
 		if c.To.Before(anchor) || c.From.After(end) {
 			continue
 		}
-		end = end.AddDays(c.To.Sub(later(c.From, anchor)) + 1)
+		end = end.AddDays(c.To.Sub(laterDay(c.From, anchor)) + 1)
 	}
 	if f.Single {
 		return end
@@ -503,7 +503,7 @@ func merged(in []Interval) (out []Interval) {
 	slices.SortFunc(in, func(a, b Interval) int { return a.From.Compare(b.From) })
 	for _, c := range in {
 		if n := len(out) - 1; n >= 0 && !c.From.After(out[n].To) {
-			out[n].To = later(out[n].To, c.To)
+			out[n].To = laterDay(out[n].To, c.To)
 			continue
 		}
 		out = append(out, c)
@@ -511,7 +511,7 @@ func merged(in []Interval) (out []Interval) {
 	return out
 }
 
-func later(a, b Day) Day {
+func laterDay(a, b Day) Day {
 	if a.After(b) {
 		return a
 	}
@@ -640,7 +640,7 @@ func (t *Term) add(r Obligation, f Facts, asOf Day) error {
 	if missing := (*MissingFactsError)(nil); err != nil && !errors.As(err, &missing) {
 		return err
 	}
-	t.Last = later(t.Last, v.Last)
+	t.Last = laterDay(t.Last, v.Last)
 	t.Forever = t.Forever || v.Forever
 	t.Missing = append(t.Missing, v.Missing...)
 	t.Reasons = append(t.Reasons, v.Reasons...)
