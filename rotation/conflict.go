@@ -78,8 +78,8 @@ type Situation struct {
 	// Points is the whole catalogue, not only what the act touches.
 	Points []Point `json:"points"`
 	Holds  []Hold  `json:"holds,omitempty"`
-	// Earliest is the day on which the policy lets each point go, from a plan.
-	Earliest map[PointID]Day `json:"earliest,omitempty"`
+	// Expiries is the day on which the policy lets each point go, from [Plan.Expiries].
+	Expiries map[PointID]Day `json:"expiries,omitempty"`
 	// Archives are points that are themselves the record, such as the last state of a closed practice.
 	Archives []PointID `json:"archives,omitempty"`
 	// Records says how long the records in the points must be kept; see [Obligations]. Nil: not looked up.
@@ -393,7 +393,7 @@ func (c *check) destroy() {
 			"Check the medium's name, and read the catalogue again")
 	}
 	c.records(left)
-	if ids := c.pick(func(p Point) bool { return s.Earliest[p.ID].After(s.AsOf) && left(p) }); len(ids) > 0 {
+	if ids := c.pick(func(p Point) bool { return s.Expiries[p.ID].After(s.AsOf) && left(p) }); len(ids) > 0 {
 		c.add(Conflict{Severity: SeverityWarn, Code: "before-policy", Points: ids,
 			Text:   count(len(ids), "point") + " would go before the policy lets them",
 			Remedy: "Wait, or say who decided it and why"})
@@ -493,10 +493,10 @@ func (c *check) stalled() {
 // an archive explains it.
 func (c *check) horizon() {
 	s := c.s
-	if s.Erasure.IsZero() || s.Earliest == nil {
+	if s.Erasure.IsZero() || s.Expiries == nil {
 		return
 	}
-	h := ErasureHorizon(s.Points, s.Holds, s.Earliest, s.AsOf,
+	h := ErasureHorizon(s.Points, s.Holds, s.Expiries, s.AsOf,
 		&ErasureOptions{Zone: s.Zone, Lag: s.ErasureLag, Archives: s.Archives})
 	if !h.Exceeds(s.Erasure) {
 		return

@@ -14,8 +14,8 @@ import (
 
 // quiet is a situation in which forgetting "0001" conflicts with nothing.
 func quiet(t testing.TB) rotation.Situation {
-	points, earliest := nightly(t, "2026-11-01", 20, 5)
-	return rotation.Situation{AsOf: day(t, "2026-11-30"), Points: points, Earliest: earliest, Records: &rotation.Term{},
+	points, earliest := oneADay(t, "2026-11-01", 20, 5)
+	return rotation.Situation{AsOf: day(t, "2026-11-30"), Points: points, Expiries: earliest, Records: &rotation.Term{},
 		Erasure: rotation.Span{Days: 180}, MaxLock: rotation.Span{Days: 100}, LastExpiry: day(t, "2026-11-29"),
 		ExpireWithin: rotation.Span{Days: 7}}
 }
@@ -158,7 +158,7 @@ func TestDestroying(t *testing.T) {
 		}), "records"), "a point is not the record")
 		require.Equal(t, "warning", severity(change(func(s *rotation.Situation) { s.Records = nil }), "records-unknown"))
 		require.Equal(t, "warning", severity(change(func(s *rotation.Situation) {
-			s.Earliest["0001"] = day(t, "2026-12-01")
+			s.Expiries["0001"] = day(t, "2026-12-01")
 		}), "before-policy"))
 		require.Equal(t, "block", severity(conflicts(t, act(kind, "beef"), quiet(t)), "unknown-point"))
 	}
@@ -265,9 +265,9 @@ func TestNothingExpired(t *testing.T) {
 func TestStandingHorizon(t *testing.T) {
 	review := rotation.Act{Kind: rotation.ActReview}
 	s := quiet(t)
-	s.Earliest["0013"] = day(t, "2027-05-29")
+	s.Expiries["0013"] = day(t, "2027-05-29")
 	require.Empty(t, conflicts(t, review, s))
-	s.Earliest["0013"] = day(t, "2027-05-30")
+	s.Expiries["0013"] = day(t, "2027-05-30")
 	require.Equal(t, "warning", severity(conflicts(t, review, s), "erasure-horizon"))
 
 	s = quiet(t)
@@ -276,7 +276,7 @@ func TestStandingHorizon(t *testing.T) {
 	s = quiet(t)
 	s.Archives = []rotation.PointID{"0001"}
 	require.Equal(t, "note", severity(conflicts(t, review, s), "erasure-horizon"))
-	delete(s.Earliest, "0002")
+	delete(s.Expiries, "0002")
 	require.Equal(t, "warning", severity(conflicts(t, review, s), "erasure-horizon"), "an archive does not explain the other")
 }
 

@@ -40,7 +40,7 @@ type Horizon struct {
 
 // HorizonException is one cause for which points stay without an end, or longer than the policy would have it.
 type HorizonException struct {
-	// Cause is "hold", "archive", "no-end" (no earliest deletion is known), "lock", "promise" or "required"
+	// Cause is "hold", "archive", "no-end" (no expiry is known), "lock", "promise" or "required"
 	// (a later point cannot be restored without it).
 	Cause string `json:"cause"`
 	// Name is the hold, or the site of the lock.
@@ -54,20 +54,20 @@ type HorizonException struct {
 // erased from the live system on the day asked, and which points are exceptions. Points are not rewritten:
 // they age out, and what is restored from one before then is cleaned again with an [ErasureLedger].
 //
-// Earliest is the day on which the policy lets each point go at the earliest, from a plan; a point that is
+// Expiries is the day on which the policy lets each point go, as [Plan.Expiries] gives it; a point that is
 // not in it has no end. A point that was taken before or on the day asked can contain the subject; so can
 // one that only says that it was taken later. A hold that a point names counts as standing unless it is
 // among the holds and released.
 //
 // More points or holds never make the horizon earlier: Open stays, and Last does not decrease.
-func ErasureHorizon(points []Point, holds []Hold, earliest map[PointID]Day, asked Day, o *ErasureOptions) Horizon {
+func ErasureHorizon(points []Point, holds []Hold, expiries map[PointID]Day, asked Day, o *ErasureOptions) Horizon {
 	if o == nil {
 		o = &ErasureOptions{}
 	}
 	h := horizon{Horizon: Horizon{Asked: asked}, causes: map[[2]string]*HorizonException{}}
 	own := make([]bound, len(points))
 	for i, p := range points {
-		own[i] = boundOf(p, holds, earliest, asked, o)
+		own[i] = boundOf(p, holds, expiries, asked, o)
 	}
 	all := withDependents(points, own)
 	for i, p := range points {
@@ -91,6 +91,48 @@ func ErasureHorizon(points []Point, holds []Hold, earliest map[PointID]Day, aske
 	return h.Horizon
 }
 
+// Expiries returns the day on which the policy lets each point of the plan go, for [ErasureHorizon] and
+// [Situation]. [Verdict.Earliest] is too early for that, since a point also stays until enough newer ones
+// have taken the later buckets; here those are counted too, as if backups go on and are verified. A point
+// that only a person can let go is left out, and so has no end: one in quarantine, without a rule, in a
+// lineage that gets no new points, or any while no clock can be believed.
+//
+// Budgets, and a pause in the backups, delay what goes: allow for them in [ErasureOptions.Lag]. A policy
+// that the plan was not made from is an error.
+func (p Plan) Expiries(policy Policy) (map[PointID]Day, error) {
+	if p.Policy != policy.Digest() {
+		return nil, errors.New("expiries: the plan was made from another policy")
+	}
+	stale := map[string]bool{}
+	for _, n := range p.Notes {
+		if n.Code == CodeStale {
+			stale[n.Lineage] = true
+		}
+	}
+	out := make(map[PointID]Day, len(p.Verdicts))
+	for _, v := range p.Verdicts {
+		rule := policy.ruleFor(v.Lineage)
+		waits := slices.ContainsFunc(v.Reasons, func(r Reason) bool {
+			return r.Code == CodeQuarantine || r.Code == CodeNoRule || r.Code == CodeClock
+		})
+		if !v.Release && (waits || rule < 0 || stale[v.Lineage]) {
+			continue
+		}
+		end := laterDay(v.Day, v.Earliest)
+		for i := 0; rule >= 0 && i < len(policy.Rules[rule].Tiers); i++ {
+			place := fmt.Sprintf("rules[%d].tiers[%d]", rule, i)
+			if slices.ContainsFunc(v.Reasons, func(r Reason) bool { return r.Rule == place }) && !v.Release {
+				t := policy.Rules[rule].Tiers[i]
+				_, most := t.horizon()
+				_, bucket := t.Period.days() // the last of the newer buckets may be taken at its end
+				end = laterDay(end, policy.lag().From(v.Day.AddDays(most+bucket)))
+			}
+		}
+		out[v.Point] = end
+	}
+	return out, nil
+}
+
 // bound is when a point leaves.
 type bound struct {
 	leaves Day  // as far as an end is known
@@ -99,16 +141,16 @@ type bound struct {
 }
 
 // boundOf returns what keeps the point itself.
-func boundOf(p Point, holds []Hold, earliest map[PointID]Day, asked Day, o *ErasureOptions) (b bound) {
+func boundOf(p Point, holds []Hold, expiries map[PointID]Day, asked Day, o *ErasureOptions) (b bound) {
 	open := func(cause, name string) {
 		b.open = true
 		b.causes = append(b.causes, HorizonException{Cause: cause, Name: name})
 	}
-	free := laterDay(asked, earliest[p.ID])
+	free := laterDay(asked, expiries[p.ID])
 	b.leaves = o.Lag.From(free)
 	if slices.Contains(o.Archives, p.ID) {
 		open("archive", "")
-	} else if earliest[p.ID].IsZero() {
+	} else if expiries[p.ID].IsZero() {
 		open("no-end", "")
 	}
 	for _, id := range standing(p, o.Zone.dayOf(p), holds) {

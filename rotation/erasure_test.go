@@ -19,8 +19,8 @@ func instant(t testing.TB, s string) time.Time {
 	return v
 }
 
-// nightly returns points taken at 10:00 UTC, one a day, and lets each go after keep.
-func nightly(t testing.TB, first string, n, keep int) ([]rotation.Point, map[rotation.PointID]rotation.Day) {
+// oneADay returns points taken at 10:00 UTC, one a day, and lets each go after keep.
+func oneADay(t testing.TB, first string, n, keep int) ([]rotation.Point, map[rotation.PointID]rotation.Day) {
 	var points []rotation.Point
 	earliest := map[rotation.PointID]rotation.Day{}
 	for i := range n {
@@ -43,7 +43,7 @@ func released(h rotation.Hold) rotation.Hold {
 }
 
 func TestErasureHorizon(t *testing.T) {
-	points, earliest := nightly(t, "2026-11-01", 10, 30)
+	points, earliest := oneADay(t, "2026-11-01", 10, 30)
 	asked := day(t, "2026-11-05")
 	h := rotation.ErasureHorizon(points, nil, earliest, asked, nil)
 	require.Equal(t, 5, h.Points, "those of the day itself can contain the subject, later ones cannot")
@@ -71,7 +71,7 @@ func TestErasureHorizon(t *testing.T) {
 }
 
 func TestErasureHorizonExceptions(t *testing.T) {
-	points, earliest := nightly(t, "2026-11-01", 10, 30)
+	points, earliest := oneADay(t, "2026-11-01", 10, 30)
 	asked := day(t, "2026-11-05")
 	on := func(change func(ps []rotation.Point), holds ...rotation.Hold) rotation.Horizon {
 		ps := append([]rotation.Point(nil), points...)
@@ -183,8 +183,81 @@ func TestErasureHorizonOnlyGrows(t *testing.T) {
 	}
 }
 
+// The horizon that a plan gives is kept by the plans of the nights that follow.
+func TestHorizonOfPlans(t *testing.T) {
+	friday := rotation.Tier{Period: rotation.Weekly, Count: 5, Within: rotation.Span{Days: 35}, PreferDay: 5}
+	for name, tiers := range map[string][]rotation.Tier{
+		"days": rotation.Tiers(7, 0, 0, 0), "months": rotation.Tiers(7, 5, 3, 0),
+		"friday": {{Period: rotation.Daily, Count: 7, Within: rotation.Span{Days: 7}}, friday},
+		"counts": {{Period: rotation.Weekly, Count: 9, Within: rotation.Span{Days: 14}}}, // the count keeps for longer than the age
+	} {
+		t.Run(name, func(t *testing.T) {
+			policy := keep(t, tiers...)
+			s := newSeries(t, "2026-02-03 20:00")
+			var horizon rotation.Horizon
+			for night := range 330 {
+				s.add()
+				plan := s.plan(t, policy)
+				if night == 120 {
+					expiries, err := plan.Expiries(policy)
+					require.NoError(t, err)
+					asked := plan.Verdicts[len(plan.Verdicts)-1].Day
+					horizon = rotation.ErasureHorizon(s.c.Points, nil, expiries, asked, &rotation.ErasureOptions{Zone: policy.Zone})
+					require.False(t, horizon.Open)
+					require.Equal(t, len(s.c.Points), horizon.Points)
+				}
+				s.apply(t, plan)
+				left := 0
+				for _, p := range s.c.Points {
+					if p.Seq <= 121 {
+						left++
+					}
+				}
+				if today := policy.Zone.BusinessDay(s.now); night >= 120 && !today.Before(horizon.Last) {
+					require.Zero(t, left, "on %s, though all was to be gone on %s", today, horizon.Last)
+				}
+				s.days(1)
+			}
+			require.True(t, horizon.Last.Before(policy.Zone.BusinessDay(s.now)), "the test ran beyond the horizon")
+		})
+	}
+}
+
+func TestExpiriesLeaveOutWhatWaitsForAPerson(t *testing.T) {
+	policy := keep(t, rotation.Tiers(7, 0, 0, 0)...)
+	s := newSeries(t, "2026-02-03 20:00")
+	s.nights(3)
+	plan := s.plan(t, policy)
+	all, err := plan.Expiries(policy)
+	require.NoError(t, err)
+	require.Len(t, all, 3)
+	_, err = plan.Expiries(keep(t, rotation.Tiers(8, 0, 0, 0)...))
+	require.ErrorContains(t, err, "another policy")
+
+	future := s.add(func(p *rotation.Point) { p.Claimed = s.now.AddDate(1, 0, 0) })
+	plan = s.plan(t, policy)
+	all, err = plan.Expiries(policy)
+	require.NoError(t, err)
+	require.Len(t, all, 3)
+	require.NotContains(t, all, future, "in quarantine")
+
+	plan, err = rotation.Evaluate(policy, s.c, rotation.TimeVerdict{})
+	require.NoError(t, err)
+	all, err = plan.Expiries(policy)
+	require.NoError(t, err)
+	require.Empty(t, all, "no clock")
+
+	s.days(60) // nothing new for longer than any tier keeps
+	all, err = s.plan(t, policy).Expiries(policy)
+	require.NoError(t, err)
+	for id := range all {
+		v, _ := s.plan(t, policy).Verdict(id)
+		require.True(t, v.Release, "what is left of a lineage that ended stays")
+	}
+}
+
 func TestLongChainsAreQuick(t *testing.T) {
-	points, earliest := nightly(t, "2000-01-01", 9000, 30)
+	points, earliest := oneADay(t, "2000-01-01", 9000, 30)
 	for i := 1; i < len(points); i++ {
 		points[i].Requires = []rotation.PointID{points[i-1].ID}
 	}

@@ -101,6 +101,10 @@ var golden = []struct {
 		"openClaims":"no","closedClaims":[{"from":"2026-02-02","to":"2027-01-01"}]}`, "2026-02-01"}, // too late
 	{"fr.r1112-7", `{"single":true,"inTreatment":"no","lastTreatmentEnd":"2006-02-01","youngestBirth":"1960-01-01","lastDeath":"never",
 		"openClaims":"no","closedClaims":[{"from":"2026-02-01","to":"2026-02-01"}]}`, "2026-02-02"}, // on the last day
+	{"fr.r1112-7", `{"inTreatment":"no","lastTreatmentEnd":"2006-02-01","youngestBirth":"1960-01-01","lastDeath":"never",
+		"openClaims":"no","closedClaims":[{"from":"2025-01-01","to":"2025-01-10"}]}`, "2026-02-11"}, // of a set: all days of claims
+	{"fr.r1112-7", `{"inTreatment":"no","lastTreatmentEnd":"2006-02-01","youngestBirth":"1940-01-01","lastDeath":"never",
+		"openClaims":"no","closedClaims":[{"from":"1990-01-01","to":"1999-12-31"}]}`, "2026-02-06"}, // or what can have remained, with a margin
 	{"fr.r1112-7-transfusion", `{"events":{"transfusion":"1996-02-29"},"openClaims":"no"}`, "2026-03-01"},
 	{"fr.cnom", `{"inTreatment":"no","lastTreatmentEnd":"2006-02-01","youngestBirth":"1999-01-01","lastDeath":"never","openClaims":"no"}`, "2027-01-01"},
 	// New Zealand.
