@@ -290,7 +290,7 @@ func (e *icsEvent) addTo(days map[Day]string) error {
 	if n == 0 {
 		n = 1
 	}
-	if n < 0 || n > 31 {
+	if n < 0 || n > 31 || !e.end.valid() {
 		return fmt.Errorf("an event of %d days; expected 1 to 31", n)
 	}
 	if e.cancelled {

@@ -249,8 +249,8 @@ func (w Window) MarshalJSON() ([]byte, error) {
 	}
 	v := windowJSON{w.Name, w.Opens, minutes(w.Length), minutes(w.StartWithin), nil, nil, w.Holidays, minutes(w.Jitter)}
 	for _, r := range w.Days {
-		v.Days = append(v.Days, recurrenceJSON{weekdaysOut(r.Weekdays), sorted(r.Nth), sorted(r.MonthDays),
-			sorted(r.Months), r.Every, r.Anchor, r.Last})
+		v.Days = append(v.Days, recurrenceJSON{weekdaysOut(r.Weekdays), ascending(r.Nth), ascending(r.MonthDays),
+			ascending(r.Months), r.Every, r.Anchor, r.Last})
 	}
 	for _, b := range w.Blackouts {
 		v.Blackouts = append(v.Blackouts, blackoutJSON{b.From, b.To, weekdaysOut(b.Weekdays)})
@@ -379,7 +379,7 @@ func distinct[T ~int](what string, list []T, low, high T) error {
 	return nil
 }
 
-func sorted[T ~int](list []T) []T {
+func ascending[T ~int](list []T) []T {
 	list = slices.Clone(list)
 	slices.Sort(list)
 	return list
