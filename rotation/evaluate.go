@@ -25,11 +25,15 @@ import (
 // The same arguments give the same plan. Once it has been carried out ([Catalogue.After]), Evaluate with the same verdict
 // releases nothing.
 func Evaluate(p Policy, c Catalogue, v TimeVerdict) (Plan, error) {
-	return evaluate(p, c, v, true)
+	return evaluate(p, c, v, options{bound: true})
 }
 
-// evaluate with bound false looks at the policy alone: no earlier one, no budget.
-func evaluate(p Policy, c Catalogue, v TimeVerdict, bound bool) (Plan, error) {
+type options struct {
+	bound  bool   // by earlier policies and budgets; otherwise only the policy itself is looked at
+	keeper Keeper // decides instead of the policy's rules
+}
+
+func evaluate(p Policy, c Catalogue, v TimeVerdict, o options) (Plan, error) {
 	if err := p.Validate(); err != nil {
 		return Plan{}, err
 	}
@@ -47,8 +51,8 @@ func evaluate(p Policy, c Catalogue, v TimeVerdict, bound bool) (Plan, error) {
 	for i, pt := range c.Points {
 		e.byID[pt.ID] = i
 	}
-	e.look(p, time.Time{})
-	if bound {
+	e.look(p, time.Time{}, o.keeper)
+	if o.bound {
 		e.lookBack(p)
 	}
 	e.keeps = make([][]Reason, len(c.Points))
@@ -56,7 +60,7 @@ func evaluate(p Policy, c Catalogue, v TimeVerdict, bound bool) (Plan, error) {
 		e.gather(i)
 	}
 	e.closeOver()
-	if bound {
+	if o.bound {
 		e.spend()
 	}
 	return e.plan(p), nil
@@ -91,8 +95,8 @@ type view struct {
 	notes      []Note
 }
 
-// look adds what a policy says.
-func (e *evaluation) look(p Policy, until time.Time) {
+// look adds what a policy says, or the Keeper in its place.
+func (e *evaluation) look(p Policy, until time.Time, keeper Keeper) {
 	n := len(e.c.Points)
 	w := &view{
 		policy: p, until: until, today: p.Zone.BusinessDay(e.now),
@@ -115,6 +119,10 @@ func (e *evaluation) look(p Policy, until time.Time) {
 	for _, name := range sortedKeys(lineages) {
 		members := lineages[name]
 		k := w.rule[members[0]]
+		if keeper != nil {
+			w.like(keeper, e.c, name, members, e.now)
+			continue
+		}
 		if k < 0 {
 			continue
 		}
@@ -144,7 +152,7 @@ func (e *evaluation) lookBack(p Policy) {
 			continue
 		}
 		if until := later(replaced, old.Ratchet); e.now.Before(until) && old.Digest() != current {
-			e.look(old, until)
+			e.look(old, until, nil)
 		}
 		replaced = past[i].At
 	}
@@ -508,8 +516,8 @@ func (e *evaluation) spend() {
 	points, bytes := int64(math.MaxInt64), int64(math.MaxInt64)
 	for _, w := range e.views {
 		b := w.policy.Budget
-		if len(w.policy.Rules) == 0 {
-			continue
+		if b == (Budget{}) {
+			continue // a policy without rules, which lets nothing go
 		}
 		usedPoints, usedBytes := int64(0), int64(0)
 		since := earlier(e.now, b.Per)
