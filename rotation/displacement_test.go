@@ -23,6 +23,7 @@ type world struct {
 	in     []byte
 	now    time.Time // true
 	policy rotation.Policy
+	held   map[rotation.PointID]bool
 	c      rotation.Catalogue
 	seq    uint64
 	record bool                              // grants are recorded, and verification may change
@@ -56,6 +57,41 @@ func play(t testing.TB, in []byte) *world {
 		t: t, in: in, now: time.Date(2026, 9, 20, 20, 0, 0, 0, sydney), kept: map[rotation.PointID]rotation.Day{},
 	}
 	w.record = !w.flip()
+	w.held = map[rotation.PointID]bool{}
+	w.adopt()
+	for len(w.in) > 0 {
+		switch w.next() % 24 {
+		case 0, 1, 2, 3:
+			w.now = w.now.Add(time.Duration(w.next()%40) * time.Hour)
+		case 4, 5, 6, 7:
+			w.add(false)
+		case 8, 9, 10, 11:
+			w.add(true)
+		case 12, 13, 14, 15:
+			w.verify()
+		case 16:
+			w.adopt()
+		case 17:
+			w.hold()
+		default:
+			w.decide()
+		}
+	}
+	w.decide()
+	return w
+}
+
+// ratchet is that of every policy of the game.
+var ratchet = span("5d")
+
+// adopt takes one of several policies. What was named before holds for as long as the old one's ratchet.
+func (w *world) adopt() {
+	bound := w.policy.Zone.BusinessDay(w.now.Add(5 * 24 * time.Hour))
+	for id, day := range w.kept {
+		if bound.Before(day) {
+			w.kept[id] = bound
+		}
+	}
 	tiers := [][]rotation.Tier{
 		rotation.Tiers(7, 5, 12, 3),
 		{{Period: rotation.Every, Count: 2, Within: span("2d")}, {Period: rotation.Daily, Count: 3, Within: span("4d")}},
@@ -64,7 +100,8 @@ func play(t testing.TB, in []byte) *world {
 			{Period: rotation.Monthly, Count: 2, Within: span("2m"), PreferDay: 31}},
 		{{Period: rotation.Hourly, Count: 3, Within: span("1d")}, {Period: rotation.Quarterly, Count: 1, Within: span("3m")}},
 	}
-	w.policy = keep(t, tiers[w.next()%len(tiers)]...)
+	w.policy = keep(w.t, tiers[w.next()%len(tiers)]...)
+	w.policy.Ratchet = ratchet
 	if w.flip() {
 		w.policy.Rules[0].Floors = []rotation.Floor{{Need: rotation.NeedVerified, Points: 2, MaxAge: span("30d")}}
 	}
@@ -74,23 +111,20 @@ func play(t testing.TB, in []byte) *world {
 	if w.flip() {
 		w.policy.Promise = span("10d")
 	}
-	require.NoError(t, w.policy.Validate())
-	for len(w.in) > 0 {
-		switch w.next() % 6 {
-		case 0:
-			w.now = w.now.Add(time.Duration(w.next()%40) * time.Hour)
-		case 1:
-			w.add(false)
-		case 2:
-			w.add(true)
-		case 3:
-			w.verify()
-		case 4, 5:
-			w.decide()
-		}
+	require.NoError(w.t, w.policy.Validate())
+	w.c.Policies = append(slices.Clone(w.c.Policies), rotation.Revision{Policy: w.policy, At: w.now})
+}
+
+// hold places a hold on a point, which one person then wants to end.
+func (w *world) hold() {
+	if n := len(w.c.Points); n > 0 {
+		id := w.c.Points[w.next()%n].ID
+		w.held[id] = true
+		w.c.Holds = append(slices.Clone(w.c.Holds), rotation.Hold{
+			ID: rotation.HoldID(fmt.Sprintf("H-%d", len(w.c.Holds))), PlacedBy: "M. Lee", Placed: w.now,
+			Scope: rotation.Scope{Points: []rotation.PointID{id}}, Releases: []rotation.Approval{{By: "M. Lee", At: w.now}},
+		})
 	}
-	w.decide()
-	return w
 }
 
 // when is a time or day that a hostile writer may claim.
@@ -200,6 +234,7 @@ func (w *world) decide() {
 		require.True(t, v.Usable, "P13: nothing goes by a clock that is not believed")
 		require.False(t, today.Before(w.kept[d.Point]), "P12: %s goes on %s, although kept until %s", d.Point, today, w.kept[d.Point])
 		require.False(t, w.now.Before(p.Promise), "P12: a promise is broken")
+		require.False(t, w.held[d.Point], "P14: %s is held", d.Point)
 	}
 	for id := range released {
 		require.True(t, good[byID[id].Lineage], "P1: a verified point remains")
@@ -231,7 +266,7 @@ func (w *world) decide() {
 	w.c = after
 }
 
-// P12, P13, P16, P17: nothing that is added, claimed or read off a clock lets a point go before the day that was named.
+// P12, P13, P14, P16, P17, P18: nothing that is added, claimed or read off a clock lets a point go before the day that was named.
 func FuzzNonDisplacement(f *testing.F) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 20 {

@@ -453,19 +453,16 @@ func (e *evaluation) ratchet(i int, old *view) {
 	if len(reasons) == 0 {
 		return
 	}
-	end, r := Day{}, reasons[0]
+	// The reason that lasts longest by itself. One that ends by no date, such as a count, may end any day.
+	r := reasons[0]
 	for _, x := range reasons {
-		if x.Until.IsZero() {
-			end, r = Day{}, x
-			break
-		}
-		if x.Until.After(end) {
-			end, r = x.Until, x
+		if x.Until.After(r.Until) {
+			r = x
 		}
 	}
-	z := e.views[0].policy.Zone
-	bound := firstDayAfter(z, old.until)
-	if end.IsZero() || bound.Before(end) {
+	bound := firstDayAfter(e.views[0].policy.Zone, old.until)
+	end := r.Until
+	if bound.Before(end) {
 		end = bound
 	}
 	e.keeps[i] = append(e.keeps[i], Reason{Code: CodeRatchet, Rule: "ratchet", Until: end,
@@ -635,9 +632,11 @@ func (e *evaluation) plan(p Policy) Plan {
 func (e *evaluation) grant(i int) Grant {
 	pt, w := e.c.Points[i], e.views[0]
 	g := Grant{Point: pt.ID}
-	for _, name := range w.granted[i] {
-		if !slices.Contains(pt.Promoted, name) {
-			g.Buckets = append(g.Buckets, name)
+	for _, w := range e.views { // also what a policy gives that binds by its ratchet alone
+		for _, name := range w.granted[i] {
+			if !slices.Contains(pt.Promoted, name) && !slices.Contains(g.Buckets, name) {
+				g.Buckets = append(g.Buckets, name)
+			}
 		}
 	}
 	if !w.policy.Promise.IsZero() && !w.promised[i].IsZero() {
