@@ -14,11 +14,11 @@ import (
 	"github.com/carekeep/carekeep/rotation"
 )
 
-// world is an adversary's game: bytes decide what happens, the properties must hold throughout.
+// game is an adversary's game: bytes decide what happens, the properties must hold throughout.
 //
 // True time passes. Honest and hostile points are added, points are verified and found bad, clocks lie, plans are made
 // and carried out. The store's clock alone is honest: it is what Observed means.
-type world struct {
+type game struct {
 	t      testing.TB
 	in     []byte
 	now    time.Time // true
@@ -32,7 +32,7 @@ type world struct {
 	gone   int
 }
 
-func (w *world) next() int {
+func (w *game) next() int {
 	if len(w.in) == 0 {
 		return 0
 	}
@@ -41,7 +41,7 @@ func (w *world) next() int {
 	return int(b)
 }
 
-func (w *world) flip() bool { return w.next()%2 == 1 }
+func (w *game) flip() bool { return w.next()%2 == 1 }
 
 func span(s string) rotation.Span {
 	v, err := rotation.ParseSpan(s)
@@ -51,9 +51,9 @@ func span(s string) rotation.Span {
 	return v
 }
 
-func play(t testing.TB, in []byte) *world {
+func play(t testing.TB, in []byte) *game {
 	sydney := location(t, "Australia/Sydney")
-	w := &world{
+	w := &game{
 		t: t, in: in, now: time.Date(2026, 9, 20, 20, 0, 0, 0, sydney), kept: map[rotation.PointID]rotation.Day{},
 	}
 	w.record = !w.flip()
@@ -85,7 +85,7 @@ func play(t testing.TB, in []byte) *world {
 var ratchet = span("5d")
 
 // adopt takes one of several policies. What was named before holds for as long as the old one's ratchet.
-func (w *world) adopt() {
+func (w *game) adopt() {
 	bound := w.policy.Zone.BusinessDay(w.now.Add(5 * 24 * time.Hour))
 	for id, day := range w.kept {
 		if bound.Before(day) {
@@ -116,7 +116,7 @@ func (w *world) adopt() {
 }
 
 // hold places a hold on a point, which one person then wants to end.
-func (w *world) hold() {
+func (w *game) hold() {
 	if n := len(w.c.Points); n > 0 {
 		id := w.c.Points[w.next()%n].ID
 		w.held[id] = true
@@ -128,7 +128,7 @@ func (w *world) hold() {
 }
 
 // when is a time or day that a hostile writer may claim.
-func (w *world) when() time.Time {
+func (w *game) when() time.Time {
 	switch w.next() % 5 {
 	case 0:
 		return time.UnixMilli(int64(w.next()) << (w.next() % 56))
@@ -142,7 +142,7 @@ func (w *world) when() time.Time {
 	return w.now
 }
 
-func (w *world) add(hostile bool) {
+func (w *game) add(hostile bool) {
 	w.seq++
 	p := rotation.Point{
 		ID: rotation.PointID(fmt.Sprintf("%t-%d", hostile, w.seq)), Lineage: []string{"a", "b"}[w.next()%2], Seq: w.seq,
@@ -171,7 +171,7 @@ func (w *world) add(hostile bool) {
 	w.c.Points = append(slices.Clone(w.c.Points), p)
 }
 
-func (w *world) verify() {
+func (w *game) verify() {
 	if n := len(w.c.Points); n > 0 && w.record {
 		w.c.Points = slices.Clone(w.c.Points)
 		w.c.Points[w.next()%n].Verified = rotation.Assurance(w.next() % 4)
@@ -179,7 +179,7 @@ func (w *world) verify() {
 }
 
 // read is what clocks say: the wall clock anything, witnesses the truth or nothing.
-func (w *world) read() rotation.Reading {
+func (w *game) read() rotation.Reading {
 	var r rotation.Reading
 	switch w.next() % 4 {
 	case 0:
@@ -197,7 +197,7 @@ func (w *world) read() rotation.Reading {
 	return r
 }
 
-func (w *world) decide() {
+func (w *game) decide() {
 	t, today := w.t, w.policy.Zone.BusinessDay(w.now)
 	v := rotation.Judge(w.read(), w.c.HighWater(), w.policy.Time)
 	require.False(t, v.Now.After(w.now), "Now must have been reached")

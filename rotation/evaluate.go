@@ -151,7 +151,9 @@ func (e *evaluation) lookBack(p Policy) {
 			replaced = past[i].At
 			continue
 		}
-		if until := later(replaced, old.Ratchet); e.now.Before(until) && old.Digest() != current {
+		// It binds for whole business days, as ages and promises do.
+		until := later(replaced, old.Ratchet)
+		if e.views[0].today.Before(firstDayAfter(p.Zone, until)) && old.Digest() != current {
 			e.look(old, until, nil)
 		}
 		replaced = past[i].At
@@ -266,16 +268,14 @@ func (w *view) tier(c Catalogue, members []int, t Tier, place string) {
 				claimed = claimed || w.good[i]
 			}
 		}
+		// A bucket that was granted by a policy of other preferences may still have to wait for its day.
 		provisional := -1
-		if !claimed {
-			chosen, decided := w.choose(b, t)
-			switch {
-			case chosen < 0:
-			case decided:
-				owners, claimed = append(owners, chosen), true
-			default:
-				provisional = chosen
-			}
+		switch chosen, decided := w.choose(b, t); {
+		case chosen < 0 || slices.Contains(owners, chosen):
+		case !decided:
+			provisional = chosen
+		case !claimed:
+			owners, claimed = append(owners, chosen), true
 		}
 		for _, i := range b.members {
 			end := until(t.Within, w.days[i])

@@ -148,6 +148,8 @@ func TestRatchet(t *testing.T) {
 	require.GreaterOrEqual(t, len(s.plan(t, s.c.Policies[2].Policy).Keeps()), 30)
 	s.c.Policies = s.c.Policies[:2]
 	s.days(1)
+	require.GreaterOrEqual(t, len(s.plan(t, short).Keeps()), 30, "it binds for whole business days")
+	s.days(1)
 	require.Len(t, s.plan(t, short).Keeps(), 2)
 
 	// Keeping more works at once.

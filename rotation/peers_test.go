@@ -74,7 +74,7 @@ func TestCellarion1183UniquePaths(t *testing.T) {
 }
 
 // Duplicati: a week is 7·24 hours, so a weekly run that starts seconds early loses its backup.
-func TestDuplicati3987EarlyBySeconds(t *testing.T) {
+func TestDuplicati3987EarlyBySecondsKept(t *testing.T) {
 	p := keep(t, rotation.Tiers(0, 4, 0, 0)...)
 	s := newSeries(t, "2026-01-02 20:00")
 	var ids []rotation.PointID
