@@ -49,7 +49,7 @@ func TestGolden(t *testing.T) {
 						got = append(got, p.Claimed.UTC())
 					}
 				}
-				require.NotEmpty(t, c.Kept)
+				// Borg keeps nothing at all of a series that ended before its --keep-within.
 				require.Equal(t, c.Kept, got, "%s: %v of %s", g.Version, c.Options, c.Series)
 			}
 			t.Logf("%s %s: %d cases", g.Program, g.Version, len(g.Cases))
