@@ -106,7 +106,9 @@ type Keeper struct {
 	Site string // where the media are then; default "home of " and the name
 }
 
-func (k Keeper) site() string { return cmp.Or(k.Site, "home of "+k.Name) }
+func (k Keeper) site() string { return cmp.Or(k.Site, homeOf+k.Name) }
+
+const homeOf = "home of "
 
 // Scenario is all that [Simulate] needs. Set and Start are required.
 type Scenario struct {

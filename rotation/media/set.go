@@ -143,7 +143,8 @@ func (s Set) check() error {
 	case KindHanoi:
 		least, most = 2, 20
 	case KindSpread:
-		least = 4 // two that are written in turn, and two that are kept
+		// Two that are written in turn, and two to eighteen that are kept.
+		least, most = 4, 3+len(spreadBounds)
 		if s.Ordinal == ByCalendar {
 			return refuse("spread counts sessions; it cannot follow the calendar")
 		}

@@ -40,10 +40,19 @@ type Happening struct {
 	minute int
 }
 
+// Move is a medium that a keeper brings to the practice or takes away from it.
+type Move struct {
+	At     Moment
+	Medium string
+	Keeper string
+	Out    bool // taken away; otherwise brought
+}
+
 // Timeline is what [Simulate] made of a scenario.
 type Timeline struct {
 	Scenario   Scenario // with all defaults filled in
 	Nights     []Night
+	Moves      []Move
 	Happenings []Happening
 	// Exhaustive: the timeline covers everything that can happen without faults and holidays, because set
 	// and week have come round together. For [KindGFS] by calendar it is the 28 years of the calendar.
@@ -319,7 +328,11 @@ func (p *player) advance(to int) {
 
 func (p *player) keeper(m int) string { return p.s.Keepers[p.units[m].keeper].Name }
 
+// tell notes what happened. What is over two days before the timeline begins can be in no trace.
 func (p *player) tell(m int, format string, args ...any) {
+	if p.now < p.t.from-2*day {
+		return
+	}
 	p.t.Happenings = append(p.t.Happenings, Happening{At: p.t.moment(p.now), Medium: p.s.Names[m], minute: p.now,
 		Text: fmt.Sprintf(format, args...)})
 }
@@ -348,11 +361,18 @@ func (p *player) bring(m int) bool {
 	}
 	p.leaving[m] = 0
 	if came {
+		p.move(m, false)
 		p.tell(m, "%s brings %s back, and it is plugged in", p.keeper(m), p.s.Names[m])
 	} else {
 		p.tell(m, "%s is plugged in", p.s.Names[m])
 	}
 	return came
+}
+
+func (p *player) move(m int, out bool) {
+	if p.now >= p.t.from {
+		p.t.Moves = append(p.t.Moves, Move{p.t.moment(p.now), p.s.Names[m], p.keeper(m), out})
+	}
 }
 
 func (p *player) unplug(m int) {
@@ -375,6 +395,7 @@ func (p *player) leave(m, stay int, needed bool, d rotation.Day) {
 		p.unplug(m)
 	}
 	u.away = true
+	p.move(m, true)
 	p.tell(m, "%s takes %s away", p.keeper(m), p.s.Names[m])
 	if n := p.night[m]; n >= 0 {
 		p.t.Nights[n].LeavesOn = d
