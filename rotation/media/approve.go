@@ -143,12 +143,12 @@ func Approve(s Scenario, r Requirements) error {
 
 // leastDays and mostDays bound the calendar days that so many sessions span, without holidays.
 func leastDays(n int, h Hours) int {
-	week := h.week().Len()
+	week := h.perWeek()
 	return n/week*7 + n%week
 }
 
 func mostDays(n int, h Hours) int {
-	week := h.week().Len()
+	week := h.perWeek()
 	if n%week == 0 {
 		return n / week * 7
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"testing"
 
@@ -407,10 +406,6 @@ func TestGradesAndTextForms(t *testing.T) {
 	require.ErrorContains(t, g.UnmarshalText([]byte("sure")), "scanned")
 	_, err := media.Grade(9).MarshalText()
 	require.Error(t, err)
-	var w media.Week
-	require.NoError(t, w.UnmarshalText([]byte("Mon,Fri")))
-	require.Equal(t, "Mon,Fri", fmt.Sprint(w))
-	require.Error(t, w.UnmarshalText([]byte("Mon,Freitag")))
 	data, err := json.Marshal(media.Scenario{Set: must(media.Hanoi(5, media.BySession)), Routine: media.EarlyFriday(), Start: today})
 	require.NoError(t, err)
 	var s media.Scenario

@@ -15,7 +15,8 @@ func ExampleGFS() {
 		fmt.Println(err)
 		return
 	}
-	hours := media.Hours{Closed: []rotation.Day{{Year: 2027, Month: time.March, Day: 26}, {Year: 2027, Month: time.March, Day: 29}}}
+	hours := media.Hours{Holidays: rotation.Holidays{Days: map[rotation.Day]string{
+		{Year: 2027, Month: time.March, Day: 26}: "Good Friday", {Year: 2027, Month: time.March, Day: 29}: "Easter Monday"}}}
 	for d := (rotation.Day{Year: 2027, Month: time.March, Day: 22}); d.Month == time.March; d = d.AddDays(1) {
 		if !hours.Open(d) {
 			continue

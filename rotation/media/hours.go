@@ -1,82 +1,22 @@
 package media
 
 import (
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/carekeep/carekeep/rotation"
 )
 
-// Week is a set of weekdays, one bit each from Sunday (bit 0). Its text is like "Mon,Tue,Wed".
-type Week uint8
-
-// MondayToFriday is the usual week.
-const MondayToFriday Week = 1<<time.Monday | 1<<time.Tuesday | 1<<time.Wednesday | 1<<time.Thursday | 1<<time.Friday
-
 // fromMonday is the order of a week.
 var fromMonday = [...]time.Weekday{time.Monday, time.Tuesday, time.Wednesday, time.Thursday, time.Friday,
 	time.Saturday, time.Sunday}
 
-// WeekOf makes a set of weekdays.
-func WeekOf(days ...time.Weekday) Week {
-	var w Week
-	for _, d := range days {
-		w |= 1 << d
-	}
-	return w
-}
-
-// Has reports whether d is in the set.
-func (w Week) Has(d time.Weekday) bool { return w>>d&1 == 1 }
-
-// Len is how many weekdays the set has.
-func (w Week) Len() int {
-	n := 0
-	for _, d := range fromMonday {
-		if w.Has(d) {
-			n++
-		}
-	}
-	return n
-}
-
-// String returns the weekdays from Monday, like "Mon,Tue".
-func (w Week) String() string {
-	var names []string
-	for _, d := range fromMonday {
-		if w.Has(d) {
-			names = append(names, d.String()[:3])
-		}
-	}
-	return strings.Join(names, ",")
-}
-
-// MarshalText implements [encoding.TextMarshaler].
-func (w Week) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
-
-// UnmarshalText implements [encoding.TextUnmarshaler].
-func (w *Week) UnmarshalText(text []byte) error {
-	*w = 0
-	if len(text) == 0 {
-		return nil
-	}
-	for name := range strings.SplitSeq(string(text), ",") {
-		i := slices.IndexFunc(fromMonday[:], func(d time.Weekday) bool { return d.String()[:3] == name })
-		if i < 0 {
-			return fmt.Errorf("week: expected weekdays such as Mon,Tue,Wed, not %.20q", name)
-		}
-		*w |= 1 << fromMonday[i]
-	}
-	return nil
-}
-
 // Hours says when people are at the practice and when patients are seen. A zero field means the default.
-// A public holiday is a closed day: nobody swaps a drive, and nobody writes data that could be lost.
+// On a holiday nobody swaps a drive, and nobody writes data that could be lost.
 type Hours struct {
-	Days   Week           // when the practice is open; default Monday to Friday
-	Closed []rotation.Day // public holidays and other days on which it is not
+	Holidays rotation.Holidays // when the practice works; default Monday to Friday
 
 	StaffFrom, StaffTo     rotation.Clock // when drives can be carried; default 08:30 to 17:30
 	SurgeryFrom, SurgeryTo rotation.Clock // when data is made; default 09:00 to 17:30
@@ -84,7 +24,7 @@ type Hours struct {
 
 // Open reports whether d is a business day.
 func (h Hours) Open(d rotation.Day) bool {
-	return h.week().Has(d.Weekday()) && !slices.Contains(h.Closed, d)
+	return h.Holidays.Business(d)
 }
 
 // NextOpen is the first business day after d. A practice that never opens has none: the zero Day.
@@ -93,9 +33,9 @@ func (h Hours) NextOpen(d rotation.Day) rotation.Day { return h.seek(d, 1) }
 // LastOpen is the last business day before d, or the zero Day.
 func (h Hours) LastOpen(d rotation.Day) rotation.Day { return h.seek(d, -1) }
 
-// seek bounds the search by the closed days that are listed and one week more.
+// seek bounds the search by the holidays that are listed and one week more.
 func (h Hours) seek(d rotation.Day, step int) rotation.Day {
-	for range len(h.Closed) + 8 {
+	for range len(h.Holidays.Days) + 8 {
 		if d = d.AddDays(step); h.Open(d) {
 			return d
 		}
@@ -120,16 +60,27 @@ func (h Hours) LastOfYear(d rotation.Day) bool {
 	return h.Open(d) && h.NextOpen(d).Year != d.Year
 }
 
-func (h Hours) week() Week {
-	if h.Days == 0 {
-		return MondayToFriday
+// works reports whether w is a workday.
+func (h Hours) works(w time.Weekday) bool {
+	if len(h.Holidays.Workdays) == 0 {
+		return w != time.Saturday && w != time.Sunday
 	}
-	return h.Days
+	return slices.Contains(h.Holidays.Workdays, w)
+}
+
+// perWeek is the number of workdays.
+func (h Hours) perWeek() int {
+	n := 0
+	for _, d := range fromMonday {
+		if h.works(d) {
+			n++
+		}
+	}
+	return n
 }
 
 // withDefaults fills in what is zero.
 func (h Hours) withDefaults() Hours {
-	h.Days = h.week()
 	if h.StaffFrom == (rotation.Clock{}) && h.StaffTo == (rotation.Clock{}) {
 		h.StaffFrom, h.StaffTo = rotation.Clock{Hour: 8, Minute: 30}, rotation.Clock{Hour: 17, Minute: 30}
 	}
@@ -145,8 +96,8 @@ func (h Hours) check() error {
 		return fmt.Errorf("hours: staff arrive at %s and leave at %s: the second must be later", h.StaffFrom, h.StaffTo)
 	case minutes(h.SurgeryFrom) >= minutes(h.SurgeryTo):
 		return fmt.Errorf("hours: surgery from %s to %s: the second must be later", h.SurgeryFrom, h.SurgeryTo)
-	case h.Days > 127:
-		return fmt.Errorf("hours: %d is no set of weekdays", h.Days)
+	case h.perWeek() == 0:
+		return errors.New("hours: the practice works on no day of the week")
 	}
 	return nil
 }

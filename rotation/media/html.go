@@ -23,6 +23,9 @@ type Sheet struct {
 // maxSheetWeeks is how many weeks fit on the page.
 const maxSheetWeeks = 6
 
+// maxListed is how many drives fit in the list of who looks after which; more are named on their days only.
+const maxListed = 16
+
 // HTML makes one self-contained page, which prints on one sheet of A4. It has no script, no link and no
 // font or image to be loaded.
 func HTML(s Sheet) ([]byte, error) {
@@ -55,7 +58,7 @@ func HTML(s Sheet) ([]byte, error) {
 	last := first.AddDays(s.Weeks*7 - 1)
 	p.Period = fmt.Sprintf("%d %s to %d %s %d", first.Day, first.Month, last.Day, last.Month, last.Year)
 	for _, d := range fromMonday {
-		if h.Days.Has(d) {
+		if h.works(d) {
 			p.Columns = append(p.Columns, d.String())
 		}
 	}
@@ -66,7 +69,7 @@ func HTML(s Sheet) ([]byte, error) {
 	for w := range s.Weeks {
 		row := pageWeek{}
 		for i, d := range fromMonday {
-			if !h.Days.Has(d) {
+			if !h.works(d) {
 				continue
 			}
 			today := first.AddDays(w*7 + i)
@@ -76,6 +79,9 @@ func HTML(s Sheet) ([]byte, error) {
 				c.Note = " "
 			case !h.Open(today):
 				c.Note = "closed"
+				if name := h.Holidays.Days[today]; name != "" {
+					c.Note = name
+				}
 			}
 			if c.Note == "" {
 				t.fill(&c, today)
@@ -92,6 +98,9 @@ func HTML(s Sheet) ([]byte, error) {
 		}
 		k := t.Scenario.Keepers[i%len(t.Scenario.Keepers)]
 		p.Drives = append(p.Drives, pageDrive{name, tint(t, name), k.Name})
+	}
+	if len(p.Drives) > maxListed {
+		p.Drives = nil
 	}
 	var b bytes.Buffer
 	if err := fridge.Execute(&b, p); err != nil {
@@ -235,7 +244,7 @@ footer { font-size: 8pt; margin-top: 1.5mm }
 <thead><tr>{{range .Columns}}<th scope="col">{{.}}</th>{{end}}</tr></thead>
 <tbody>
 {{range .Rows}}<tr>
-{{range .Days}}{{if .Note}}<td class="closed"><div class="date"><span>{{.Date}}</span></div>{{.Note}}</td>
+{{range .Days}}{{if .Note}}<td class="closed"><div class="date"><span>{{.Date}}</span></div><div class="one">{{.Note}}</div></td>
 {{else}}<td{{if .Tier}} class="promoted"{{end}}><div class="date"><span>{{.Date}}</span>{{if .Tier}}<span class="tier">{{.Tier}}</span>{{end}}</div>
 {{- if .Missed}}<span class="missed">No backup: {{.Missed}}</span>{{else}}<span class="drive one" style="{{.Tint}}">{{.Medium}}</span>
 <span class="line one"><span class="tick"></span>{{if .In}}in: {{.Keeper}}{{else}}in: it is here{{end}}</span>{{end}}
@@ -246,8 +255,8 @@ footer { font-size: 8pt; margin-top: 1.5mm }
 </table>
 <h2>Every day</h2>
 <table class="steps">{{range .Steps}}<tr><td>{{.When}}</td><td>{{.What}}</td></tr>{{end}}</table>
-<h2>Who looks after which drive{{if .Others}} (those of this page){{end}}</h2>
-<ul class="drives">{{range .Drives}}<li class="one"><span class="drive" style="{{.Tint}}">{{.Name}}</span>{{.Keeper}}</li>{{end}}</ul>
+{{if .Drives}}<h2>Who looks after which drive{{if .Others}} (those of this page){{end}}</h2>
+<ul class="drives">{{range .Drives}}<li class="one"><span class="drive" style="{{.Tint}}">{{.Name}}</span>{{.Keeper}}</li>{{end}}</ul>{{end}}
 <div class="wrong"><p><b>A drive is late, lost, or the screen says something else?</b> Plug in no other drive and call {{.Contact}}.
 Do what the screen says. A lost drive is reported the same day.</p></div>
 <footer>“in” names who brings the drive, an arrow who takes it home. Tick the box when it is done. A thick frame is a weekly, monthly or yearly copy, kept longer.{{if .Printed}} Printed {{.Printed}}.{{end}}</footer>

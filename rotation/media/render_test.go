@@ -20,7 +20,7 @@ func fourWeeks(t *testing.T) media.Timeline {
 	set, err := media.GFS(media.Tiers{Daily: 4, Weekly: 4, Monthly: 12}, media.ByCalendar)
 	require.NoError(t, err)
 	return play(t, media.Scenario{Set: set, Routine: media.EarlyFriday(), Start: start, Days: 28,
-		Hours:   media.Hours{Closed: []rotation.Day{day(t, "2026-10-26")}},
+		Hours:   closed(day(t, "2026-10-26")),
 		Keepers: []media.Keeper{{Name: "Ann"}, {Name: `<script>alert("Ben")</script>`}},
 		Faults:  []media.Fault{{Kind: media.MissedNight, Day: day(t, "2026-10-13")}, {Kind: media.BadCopy, Day: day(t, "2026-10-15")}}})
 }
@@ -75,7 +75,7 @@ func TestHTMLIsOnePageWithoutScript(t *testing.T) {
 	require.NoError(t, err)
 	s := string(page)
 	for _, want := range []string{"Hill &amp; Dale", "Sam, 03 5550 0123", "5 October to 1 November 2026", "GREEN-1", "No backup: the backup did not run",
-		"closed", "weekly", "monthly", "20 November 2026", "size: A4", "&lt;script&gt;", "the backup is at 16:00"} {
+		">holiday<", "weekly", "monthly", "20 November 2026", "size: A4", "&lt;script&gt;", "the backup is at 16:00"} {
 		require.Contains(t, s, want)
 	}
 	for _, never := range []string{"<script", "http:", "https:", "@import", "url(", "<link", "<img", "ZgotmplZ"} {

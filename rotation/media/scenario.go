@@ -237,7 +237,7 @@ func (s Scenario) cycle() (days int, whole bool) {
 		}
 		return maxDays, true
 	}
-	week := s.Hours.week().Len()
+	week := s.Hours.perWeek()
 	weeks := lcm(period, week) / week
 	if weeks > maxDays/7 {
 		return maxDays, false
@@ -247,7 +247,7 @@ func (s Scenario) cycle() (days int, whole bool) {
 
 // warm is how many days it takes until every medium has been written.
 func (s Scenario) warm() int {
-	week := s.Hours.week().Len()
+	week := s.Hours.perWeek()
 	switch {
 	case s.Set.Kind == KindGFS && s.Set.calendar():
 		years := 1 + s.Set.GFS.Monthly/11 + s.Set.GFS.Yearly
@@ -255,5 +255,5 @@ func (s Scenario) warm() int {
 	case s.Set.Kind == KindSpread:
 		return 0 // it is about its own beginning
 	}
-	return (min(s.Set.Period(), maxDays)/week+2)*7 + 2*len(s.Hours.Closed)
+	return (min(s.Set.Period(), maxDays)/week+2)*7 + 2*len(s.Hours.Holidays.Days)
 }

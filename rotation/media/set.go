@@ -272,13 +272,12 @@ var epoch = rotation.Day{Year: 2024, Month: time.January, Day: 1}
 
 // nominal numbers the opening days of the week from the epoch, holidays included: a fixed number for a day.
 func nominal(d rotation.Day, h Hours) int {
-	week := h.week()
-	n := floorDiv(monday(d).Sub(epoch), 7) * week.Len()
+	n := floorDiv(monday(d).Sub(epoch), 7) * h.perWeek()
 	for _, w := range fromMonday {
 		if w == d.Weekday() {
 			break
 		}
-		if week.Has(w) {
+		if h.works(w) {
 			n++
 		}
 	}

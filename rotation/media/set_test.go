@@ -20,6 +20,15 @@ func day(t testing.TB, s string) rotation.Day {
 	return d
 }
 
+// closed is a practice with holidays.
+func closed(days ...rotation.Day) media.Hours {
+	h := media.Hours{Holidays: rotation.Holidays{Days: map[rotation.Day]string{}}}
+	for _, d := range days {
+		h.Holidays.Days[d] = "holiday"
+	}
+	return h
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -131,8 +140,7 @@ func TestLeastMediaForAHorizon(t *testing.T) {
 }
 
 func TestWeeklyIsTheLastBusinessDay(t *testing.T) {
-	hours := media.Hours{Closed: []rotation.Day{day(t, "2026-12-25"), day(t, "2026-12-28"), day(t, "2027-01-01"),
-		day(t, "2027-03-26"), day(t, "2027-03-29")}}
+	hours := closed(day(t, "2026-12-25"), day(t, "2026-12-28"), day(t, "2027-01-01"), day(t, "2027-03-26"), day(t, "2027-03-29"))
 	set, err := media.GFS(media.Tiers{Daily: 4, Weekly: 4, Monthly: 12}, media.ByCalendar)
 	require.NoError(t, err)
 	tier := func(s string) media.Tier {
@@ -176,12 +184,13 @@ func TestWeeklyIsTheLastBusinessDay(t *testing.T) {
 
 // Every tier of a calendar set is used in turn, whatever holidays come, and tiers do not displace each other.
 func TestGFSByCalendarKeepsEveryTierForItsTime(t *testing.T) {
-	hours := media.Hours{}
+	var off []rotation.Day
 	for d := day(t, "2026-01-01"); d.Year < 2032; d = d.AddDays(1) {
 		if (d.Year*31+int(d.Month)*7+d.Day)%23 == 0 { // days off without a pattern
-			hours.Closed = append(hours.Closed, d)
+			off = append(off, d)
 		}
 	}
+	hours := closed(off...)
 	set, err := media.GFS(media.Tiers{Daily: 4, Weekly: 5, Monthly: 11, Yearly: 2}, media.ByCalendar)
 	require.NoError(t, err)
 	last := map[string]rotation.Day{}

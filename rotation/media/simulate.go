@@ -131,7 +131,7 @@ func Simulate(s Scenario) (Timeline, error) {
 		s.Days = cycle
 		t.Scenario.Days = cycle
 	}
-	t.Exhaustive = whole && s.Days >= cycle && !s.Cold
+	t.Exhaustive = whole && s.Days >= cycle && !s.Cold && len(s.Hours.Holidays.Days) == 0
 	warm := 0
 	if !s.Cold {
 		warm = s.warm()

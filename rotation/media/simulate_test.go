@@ -162,7 +162,7 @@ func TestMissedSessionsAndOrdinals(t *testing.T) {
 
 func TestHolidaysMoveNothingButThePeople(t *testing.T) {
 	s := scenario(t, 3, media.EarlyFriday())
-	s.Hours.Closed = []rotation.Day{day(t, "2026-10-09"), day(t, "2026-10-12")}
+	s.Hours = closed(day(t, "2026-10-09"), day(t, "2026-10-12"))
 	s.Days = 14
 	tl := play(t, s)
 	for _, n := range tl.Nights {
@@ -433,7 +433,7 @@ func TestRecoverable(t *testing.T) {
 }
 
 func TestLossIsCountedInSurgeryHours(t *testing.T) {
-	h := media.Hours{Closed: []rotation.Day{day(t, "2026-10-12")}}
+	h := closed(day(t, "2026-10-12"))
 	friday := media.Moment{Day: day(t, "2026-10-09"), Clock: rotation.Clock{Hour: 16}}
 	require.InDelta(t, 1.5, h.Lost(friday, media.Moment{Day: day(t, "2026-10-13"), Clock: rotation.Clock{Hour: 8}}).Hours(), 1e-9,
 		"a long weekend costs nothing")

@@ -23,7 +23,7 @@ func SVG(t Timeline) []byte {
 	weeks := t.weeks()
 	columns := 0
 	for _, d := range fromMonday {
-		if t.Scenario.Hours.Days.Has(d) {
+		if t.Scenario.Hours.works(d) {
 			columns++
 		}
 	}
@@ -38,7 +38,7 @@ func SVG(t Timeline) []byte {
 		`<line x1="0" y1="0" x2="0" y2="6" stroke="#000" stroke-width="1.5"/></pattern></defs>` + "\n")
 	x := left
 	for _, d := range fromMonday {
-		if t.Scenario.Hours.Days.Has(d) {
+		if t.Scenario.Hours.works(d) {
 			fmt.Fprintf(&b, `<text x="%d" y="%d" font-weight="bold">%s</text>`+"\n", x+6, top-10, d.String())
 			x += width
 		}
@@ -50,7 +50,7 @@ func SVG(t Timeline) []byte {
 		fmt.Fprintf(&b, `<text x="4" y="%d" font-size="10">from %d %s</text>`+"\n", y+31, wk.monday.Day, wk.monday.Month.String()[:3])
 		x := left
 		for i, d := range fromMonday {
-			if !t.Scenario.Hours.Days.Has(d) {
+			if !t.Scenario.Hours.works(d) {
 				continue
 			}
 			if t.within(wk.monday.AddDays(i)) {

@@ -19,11 +19,10 @@ func Text(t Timeline) string {
 	for _, c := range codes {
 		width = max(width, utf8.RuneCountInString(c)+1)
 	}
-	days := t.Scenario.Hours.Days
 	var b, notes strings.Builder
 	fmt.Fprintf(&b, "%-10s", "")
 	for _, d := range fromMonday {
-		if days.Has(d) {
+		if t.Scenario.Hours.works(d) {
 			fmt.Fprintf(&b, " %-*s", width, d.String()[:2])
 		}
 	}
@@ -32,7 +31,7 @@ func Text(t Timeline) string {
 		year, week := w.monday.ISOWeek()
 		fmt.Fprintf(&b, "%04d-W%02d  ", year, week)
 		for i, d := range fromMonday {
-			if !days.Has(d) {
+			if !t.Scenario.Hours.works(d) {
 				continue
 			}
 			cell := ""
