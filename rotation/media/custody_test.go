@@ -77,7 +77,9 @@ func TestTheLifeOfADrive(t *testing.T) {
 	peer.State, peer.Contents[0].Day, peer.Evidence = media.Offsite, g.Today.AddDays(1), media.Claimed
 	g.Peers, g.Evidence = []media.Medium{m, peer}, media.Scanned
 	refused("scanned or better", media.Event{Kind: media.CalledBack})
-	g.Peers[1].Evidence = media.Scanned
+	g.Peers[1].Evidence, g.Peers[1].Contents[0].Day = media.Scanned, g.Today
+	refused("no newer", media.Event{Kind: media.CalledBack})
+	g.Peers[1].Contents[0].Day = g.Today.AddDays(1)
 	do(media.Event{Kind: media.CalledBack})
 	do(media.Event{Kind: media.Returning})
 	do(media.Event{Kind: media.Returned})
@@ -133,6 +135,12 @@ func TestTheCustodyLogShowsEveryChange(t *testing.T) {
 	for i := range log {
 		altered := slices.Clone(log)
 		altered[i].Event.Who = "Eve"
+		require.ErrorIs(t, altered.Verify(media.Hash{}), media.ErrBroken)
+		altered = slices.Clone(log)
+		altered[i].Prev[0]++
+		require.ErrorIs(t, altered.Verify(media.Hash{}), media.ErrBroken)
+		altered = slices.Clone(log)
+		altered[i].Seq++
 		require.ErrorIs(t, altered.Verify(media.Hash{}), media.ErrBroken)
 		require.ErrorIs(t, slices.Delete(slices.Clone(log), i, i+1).Verify(head), media.ErrBroken)
 		if i > 0 {
@@ -330,6 +338,7 @@ func TestClonesAndSwapsShow(t *testing.T) {
 		{media.Sighting{Serial: "SN-BLUE-1", Volume: "V-NEW", Label: label(one)}, "BLUE-1", media.Cloned},
 		{media.Sighting{Serial: "SN-BLUE-2", Volume: "V-BLUE-2", Label: label(one)}, "BLUE-1", media.Swapped},
 		{media.Sighting{Serial: "SN-BLUE-1", Volume: "V-BLUE-1", Label: label(older)}, "BLUE-1", media.Stale},
+		{media.Sighting{Serial: "SN-NEW", Volume: "V-BLUE-1", Label: label(older)}, "BLUE-1", media.Cloned},
 		{media.Sighting{Serial: "SN-BLUE-1", Volume: "V-BLUE-1", Label: &forged}, "BLUE-1", media.Forged},
 		{media.Sighting{Serial: "X", Label: &foreign}, "", media.Foreign},
 	} {

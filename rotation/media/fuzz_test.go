@@ -299,11 +299,11 @@ func FuzzICS(f *testing.F) {
 			case "END":
 				open--
 			case "SUMMARY":
-				summaries = append(summaries, unescape(value))
+				summaries = append(summaries, unescape(t, value))
 			case "UID":
 				uids = append(uids, value)
 			case "X-WR-CALNAME":
-				calendar = unescape(value)
+				calendar = unescape(t, value)
 			case "VERSION", "PRODID", "CALSCALE", "DTSTAMP", "DTSTART", "DURATION", "TRANSP", "ACTION", "DESCRIPTION", "TRIGGER":
 			default:
 				t.Fatalf("a line that no one wrote: %q", l)
@@ -327,9 +327,10 @@ func FuzzICS(f *testing.F) {
 	})
 }
 
-func unescape(s string) string {
+func unescape(t *testing.T, s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
+		require.NotContains(t, ";,", s[i:i+1], "it separates values unless it is escaped")
 		if s[i] == '\\' && i+1 < len(s) {
 			i++
 			if s[i] == 'n' {

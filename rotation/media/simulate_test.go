@@ -85,6 +85,24 @@ func TestMoreDrivesBuyDepthNotFreshness(t *testing.T) {
 	}
 }
 
+func TestADriveThatIsAwayIsDetached(t *testing.T) {
+	s := scenario(t, 2, media.SameDay())
+	s.Routine.Usual.Unplug = rotation.Clock{} // it stays in until somebody takes it
+	e := play(t, s).Exposure()
+	require.InDelta(t, e.Fire.Worst, e.Ransom.Worst, 1e-9)
+	require.InDelta(t, e.Fire.Mean, e.Ransom.Mean, 1e-9)
+	require.InDelta(t, 10, e.Ransom.Worst, 1e-9)
+}
+
+func TestAViolationBeginsWhenTheLimitIsPassed(t *testing.T) {
+	vs := media.Check(play(t, scenario(t, 3, media.NextDay())), media.KeptOffsite(1, 16*time.Hour, 0))
+	require.Len(t, vs, 15)
+	for _, v := range vs {
+		require.Equal(t, "16:30 17:30", v.From.Clock.String()+" "+v.To.Clock.String())
+		require.InDelta(t, 1, v.SurgeryHours, 1e-9)
+	}
+}
+
 // A model of its own: for the simple routine the newest copy away can be written down for every minute.
 func TestExposureAgreesWithASimpleModel(t *testing.T) {
 	tl := play(t, scenario(t, 3, media.SameDay()))
@@ -408,6 +426,11 @@ func TestRecoverable(t *testing.T) {
 	require.Equal(t, "offsite", fire.Copy.Site)
 	require.InDelta(t, 11.5, fire.Lost.Hours(), 1e-9)
 	require.NotEmpty(t, fire.Rejected)
+
+	// In the night after the run the newest copy is still attached.
+	night := tl.Inventory(media.Moment{Day: noon.Day.AddDays(-1), Clock: rotation.Clock{Hour: 22}})
+	require.Equal(t, "Wed 21 Oct 20:00", media.Recoverable(night, media.Incident{}).Copy.Data.String())
+	require.Equal(t, "Tue 20 Oct 20:00", media.Recoverable(night, media.Incident{Encrypted: true}).Copy.Data.String())
 
 	// Five drives reach back four sessions, six days over a weekend: a poison of nine days is too old, one of six is not.
 	poison := media.Incident{Burnt: []string{media.Practice}, Encrypted: true, PoisonDays: 9}
