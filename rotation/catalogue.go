@@ -16,7 +16,8 @@ type Catalogue struct {
 	Head       string  `json:"head"`       // the log's head, hexadecimal: a plan made from another is stale
 	Points     []Point `json:"points,omitempty"`
 	Holds      []Hold  `json:"holds,omitempty"`
-	// Policies are those adopted so far, oldest first. The last is the one in force; those before bind by their ratchets.
+	// Policies are those adopted so far, oldest first: the caller adds each when it is adopted. The last is the one in
+	// force; those before bind by their ratchets. Without them no ratchet works.
 	Policies []Revision `json:"policies,omitempty"`
 	// Releases are what went so far. Those older than the longest budget's time may be left out.
 	Releases []Release `json:"releases,omitempty"`

@@ -291,7 +291,7 @@ func randomBytes(r *rand.Rand, n int) []byte {
 func TestNonDisplacement(t *testing.T) {
 	games := 40
 	if os.Getenv("CAREKEEP_LONG") == "1" {
-		games = 10_000
+		games = 3_000
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed=%d", seed)
