@@ -43,8 +43,8 @@ func evaluate(p Policy, c Catalogue, v TimeVerdict, o options) (Plan, error) {
 	v.Usable = v.Usable && !v.Now.IsZero()
 	e := &evaluation{c: c, v: v, now: v.Now, byID: make(map[PointID]int, len(c.Points))}
 	if !v.Usable {
-		// Nothing will go; ages are shown as of the newest point.
-		e.now = c.HighWater()
+		// Nothing will go; ages are shown as of the last time that is known to have passed.
+		e.now = c.HighWater(p.Time)
 	}
 	for i, pt := range c.Points {
 		e.byID[pt.ID] = i
