@@ -164,7 +164,7 @@ func (e *evaluation) plan(p Policy) Plan {
 	w := e.views[0]
 	out := Plan{
 		Format: 1, Repository: e.c.Repository, Head: e.c.Head, Policy: p.Digest(), Catalogue: digest("catalogue", e.c),
-		Zone: p.Zone, Time: e.v, Verdicts: make([]Verdict, 0, len(e.c.Points)),
+		Zone: p.Zone, ZoneRules: p.Zone.Rules(), Time: e.v, Verdicts: make([]Verdict, 0, len(e.c.Points)),
 	}
 	for i, pt := range e.c.Points {
 		v := Verdict{
