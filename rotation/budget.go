@@ -85,21 +85,19 @@ func (e *evaluation) spend() {
 		}
 		return members, size, true
 	}
-	// What did not fit may do so once some of what requires it is gone.
-	for progress := true; progress; {
-		progress = false
-		for i := range e.keeps {
-			if gone[i] || len(e.keeps[i]) > 0 || points == 0 {
-				continue
-			}
-			members, size, fits := unit(i)
-			if !fits {
-				continue
-			}
-			points, bytes, progress = points-int64(len(members)), bytes-size, true
-			for _, j := range members {
-				gone[j] = true
-			}
+	// One pass is enough: what did not fit does not fit either once some of what requires it is gone, since that used up as
+	// much room.
+	for i := range e.keeps {
+		if gone[i] || len(e.keeps[i]) > 0 {
+			continue
+		}
+		members, size, fits := unit(i)
+		if !fits {
+			continue
+		}
+		points, bytes = points-int64(len(members)), bytes-size
+		for _, j := range members {
+			gone[j] = true
 		}
 	}
 	held := 0
