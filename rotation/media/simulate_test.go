@@ -3,6 +3,7 @@ package media_test
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -357,7 +358,19 @@ func TestFaultsDoWhatTheySay(t *testing.T) {
 	stayed := with(media.StayedIn, 1)
 	require.Zero(t, clean.Exposure().NothingOffsite)
 	require.Positive(t, stayed.Exposure().NothingOffsite, "the next one comes in before it is away")
-	require.Equal(t, media.Missed, at(with(media.MissedNight, 0), d).Outcome)
+	none := with(media.MissedNight, 0)
+	require.Equal(t, media.Missed, at(none, d).Outcome)
+	require.True(t, slices.ContainsFunc(none.Moves, func(m media.Move) bool { return m.Out && m.Medium == due && m.At.Day == d.AddDays(2) }),
+		"by session it is written a day later, and leaves a day later")
+
+	dark := with(media.Blackout, 3)
+	for i := range 3 {
+		require.Equal(t, media.Missed, at(dark, d.AddDays(i)).Outcome)
+	}
+	for _, m := range dark.Moves {
+		require.False(t, m.At.Day == d || m.At.Day == d.AddDays(1) || m.At.Day == d.AddDays(2), "nobody comes in")
+	}
+	require.Equal(t, media.Good, at(dark, d.AddDays(3)).Outcome)
 }
 
 func TestBadPoliciesAreRefused(t *testing.T) {
