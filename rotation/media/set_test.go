@@ -223,7 +223,7 @@ func TestBadSetsAreRefused(t *testing.T) {
 	for want, err := range map[string]error{
 		"no media":            second(media.RoundRobin(0, "")),
 		"1 to 64 media":       second(media.RoundRobin(-3, "")),
-		"2 to 20 media":       second(media.Hanoi(21, "")),
+		"2 to 15 media":       second(media.Hanoi(16, "")),
 		"4 to 20 media":       second(media.Spread(3)),
 		"at least one daily":  second(media.GFS(media.Tiers{Daily: 4, Weekly: 0, Monthly: 12}, "")),
 		"at most 64":          second(media.GFS(media.Tiers{Daily: 4, Weekly: 4, Monthly: 120}, "")),

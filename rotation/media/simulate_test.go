@@ -468,6 +468,22 @@ func TestRecoverable(t *testing.T) {
 	require.True(t, media.Recoverable(inv, media.Incident{Unverified: true}).Found)
 }
 
+func TestRecoverableFromTheRegister(t *testing.T) {
+	here, home, lost := drive("BLUE-1", "", ""), drive("BLUE-2", "", ""), drive("BLUE-3", "", "")
+	here.Contents[0].Day, home.Contents[0].Day, lost.Contents[0].Day = today.AddDays(-1), today.AddDays(-2), today.AddDays(-1)
+	home.State, home.Site, home.Keeper = media.Offsite, "home of Ann", "Ann"
+	lost.State = media.Missing
+	inv := media.InventoryOf([]media.Medium{here, home, lost}, media.Moment{Day: today, Clock: rotation.Clock{Hour: 10}}, rotation.Clock{Hour: 20},
+		media.Hours{})
+	require.Len(t, inv.Copies, 2, "what is missing is not counted on")
+	require.Equal(t, "BLUE-1", media.Recoverable(inv, media.Incident{}).Copy.Medium)
+	r := media.Recoverable(inv, media.Incident{Encrypted: true})
+	require.Equal(t, "BLUE-2", r.Copy.Medium)
+	require.Equal(t, "Ann", r.Copy.Keeper)
+	require.InDelta(t, 9.5, r.Lost.Hours(), 1e-9)
+	require.Contains(t, r.Sentence, "from BLUE-2 at the home of Ann; 9.5 surgery hours are lost")
+}
+
 func TestLossIsCountedInSurgeryHours(t *testing.T) {
 	h := closed(day(t, "2026-10-12"))
 	friday := media.Moment{Day: day(t, "2026-10-09"), Clock: rotation.Clock{Hour: 16}}
