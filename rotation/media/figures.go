@@ -30,7 +30,8 @@ type Figures struct {
 
 // ExtraLoss answers for an incident that is noticed age sessions after it happened, such as a poisoned
 // database: how many sessions older than necessary the newest clean copy is, at the worst moment. It
-// reports false if at some moment no clean copy is left.
+// reports false if at some moment no clean copy is left, and for more than 1000 sessions, which are not
+// looked at.
 func (f Figures) ExtraLoss(age int) (int, bool) {
 	if age < 0 || age >= len(f.clean) || f.clean[age] < 0 {
 		return 0, false
@@ -38,8 +39,13 @@ func (f Figures) ExtraLoss(age int) (int, bool) {
 	return f.clean[age] - age, true
 }
 
-// maxPlay bounds the sessions that are played: some grandfather-father-son sets repeat after ages only.
-const maxPlay = 1 << 20
+const (
+	// maxPlay bounds the sessions that are played, to 63 years of them: some grandfather-father-son sets repeat
+	// after ages only.
+	maxPlay = 1 << 14
+	// maxAge bounds the age of the incidents that are looked at, to nearly four years.
+	maxAge = 1000
+)
 
 // cycleYears is the period of the Gregorian weekdays within 1901 to 2099, and a whole number of weeks.
 const cycleYears = 28
@@ -154,7 +160,7 @@ func (f *Figures) look(ages []int) {
 	if f.clean == nil {
 		f.clean = []int{}
 		if len(ages) > 0 {
-			f.clean = make([]int, ages[len(ages)-1]+1)
+			f.clean = make([]int, min(ages[len(ages)-1], maxAge)+1)
 		}
 	}
 	oldest := -1

@@ -72,6 +72,7 @@ const (
 	MissedNight FaultKind = "missed night" // no backup is made on the day
 	StayedIn    FaultKind = "stayed in"    // what should leave on the day stays for Length business days more
 	BadCopy     FaultKind = "bad copy"     // the copy made on the day is not readable
+	Blackout    FaultKind = "blackout"     // from the day on nothing runs and nobody comes in for Length business days
 )
 
 // Fault is one thing that goes wrong on one business day.
@@ -85,7 +86,7 @@ type Fault struct {
 func (f Fault) String() string {
 	s := fmt.Sprintf("%s on %s", f.Kind, shortDay(f.Day))
 	switch f.Kind {
-	case LateReturn, StayedIn:
+	case LateReturn, StayedIn, Blackout:
 		s += ", by " + count(f.length(), "business day")
 	case LostDrive:
 		s += ", replaced after " + count(f.length(), "business day")
@@ -201,7 +202,7 @@ func (s Scenario) withDefaults() (Scenario, error) {
 	}
 	for _, f := range s.Faults {
 		switch f.Kind {
-		case LateReturn, LostDrive, MissedNight, StayedIn, BadCopy:
+		case LateReturn, LostDrive, MissedNight, StayedIn, BadCopy, Blackout:
 		default:
 			return fail("fault %.30q is none of the known ones", string(f.Kind))
 		}

@@ -83,7 +83,7 @@ func RoundRobin(n int, o Ordinal) (Set, error) {
 
 // Hanoi is the Tower of Hanoi: of n media the first is written every second session, the next every
 // fourth, and so on. At any time, also while one is overwritten, the oldest copy is at least 2^(n-2)-1
-// sessions old. At most 20 media: the last then returns after two thousand years of working days.
+// sessions old. At most 15 media: the last then returns after 63 years of working days.
 func Hanoi(n int, o Ordinal) (Set, error) {
 	s := Set{Kind: KindHanoi, Ordinal: o, Media: n}
 	return s, s.check()
@@ -141,7 +141,7 @@ func (s Set) check() error {
 		return nil
 	case KindRoundRobin:
 	case KindHanoi:
-		least, most = 2, 20
+		least, most = 2, 15
 	case KindSpread:
 		// Two that are written in turn, and two to eighteen that are kept.
 		least, most = 4, 3+len(spreadBounds)
@@ -261,7 +261,15 @@ func gcd(a, b int) int {
 	return a
 }
 
-func lcm(a, b int) int { return a / gcd(a, b) * b }
+// endless stands for a period that no practice will see the end of; larger numbers would not fit 32 bits.
+const endless = 1 << 30
+
+func lcm(a, b int) int {
+	if a /= gcd(a, b); a > endless/b {
+		return endless
+	}
+	return a * b
+}
 
 func (s Set) calendar() bool {
 	return s.Kind != KindSpread && s.Ordinal != BySession

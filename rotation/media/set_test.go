@@ -223,7 +223,7 @@ func TestBadSetsAreRefused(t *testing.T) {
 	for want, err := range map[string]error{
 		"no media":            second(media.RoundRobin(0, "")),
 		"1 to 64 media":       second(media.RoundRobin(-3, "")),
-		"2 to 20 media":       second(media.Hanoi(21, "")),
+		"2 to 15 media":       second(media.Hanoi(16, "")),
 		"4 to 20 media":       second(media.Spread(3)),
 		"at least one daily":  second(media.GFS(media.Tiers{Daily: 4, Weekly: 0, Monthly: 12}, "")),
 		"at most 64":          second(media.GFS(media.Tiers{Daily: 4, Weekly: 4, Monthly: 120}, "")),
@@ -277,6 +277,26 @@ func TestSpreadKeepsToItsBound(t *testing.T) {
 	}
 	require.Zero(t, media.SpreadBound(3))
 	require.Zero(t, media.SpreadBound(200))
+}
+
+func TestPeriodsRepeatAndStayInBounds(t *testing.T) {
+	for _, s := range []media.Set{must(media.RoundRobin(7, media.BySession)), must(media.Hanoi(6, media.BySession)),
+		must(media.SixTapeFridayAB(media.BySession)), must(media.GFS(media.Tiers{Daily: 6, Weekly: 5, Monthly: 7}, media.BySession)),
+		must(media.GFS(media.Tiers{Daily: 4, Weekly: 4, Monthly: 11, Yearly: 2}, media.BySession))} {
+		p := s.Period()
+		require.Positive(t, p)
+		for n := range 200 {
+			require.Equal(t, must(s.Slot(n, today, media.Hours{})), must(s.Slot(n+p, today, media.Hours{})), "%s", s)
+		}
+	}
+	wild := must(media.GFS(media.Tiers{Daily: 61, Weekly: 59, Monthly: 53, Yearly: 47}, media.BySession))
+	require.LessOrEqual(t, wild.Period(), 1<<30)
+	f := figures(t, wild, nil)
+	require.False(t, f.Repeats)
+	require.Empty(t, f.NeverWritten)
+	require.Equal(t, 1<<13-1, figures(t, must(media.Hanoi(15, media.ByCalendar)), nil).Horizon)
+	require.Zero(t, must(media.Spread(5)).Period())
+	require.Zero(t, must(media.GFS(media.Tiers{Daily: 4, Weekly: 4, Monthly: 12}, media.ByCalendar)).Period())
 }
 
 func TestFiguresSayWhichMediumIsNeverWritten(t *testing.T) {

@@ -55,7 +55,8 @@ type Timeline struct {
 	Moves      []Move
 	Happenings []Happening
 	// Exhaustive: the timeline covers everything that can happen without faults and holidays, because set
-	// and week have come round together. For [KindGFS] by calendar it is the 28 years of the calendar.
+	// and week have come round together. For [KindGFS] by calendar it is the 28 years in which weekdays and
+	// dates come round, though not every medium of a tier has then met every date.
 	Exhaustive bool
 
 	from, to   int // minutes
@@ -153,6 +154,7 @@ type player struct {
 
 	sessions int   // that took place
 	opened   int   // business days that began
+	darkTill int   // business day on which a blackout is over
 	lateTill []int // by medium, in business days
 	back     []int // by lost medium: business day from which there is a new one; 0: not lost
 	leaving  []int // by medium: business day at whose end it leaves; 0: stays
@@ -235,6 +237,19 @@ func (p *player) day(d rotation.Day, midnight int) {
 			f(&p.t.Nights[nightOf])
 		}
 	}
+	if f, ok := fault(Blackout); ok {
+		p.darkTill = p.opened + f.length()
+	}
+	if p.opened < p.darkTill {
+		p.advance(midnight + minutes(h.StaffFrom))
+		p.tell(m, "blackout: nobody comes in, and nothing runs")
+		note(func(n *Night) { n.Why = "nothing could run" })
+		return
+	}
+	departure := p.opened + 1
+	if shift.SameDay {
+		departure = p.opened
+	}
 	run, end := minutes(shift.Run), minutes(shift.Run)+p.s.RunMinutes
 	steps := []step{
 		{minutes(h.StaffFrom), 2, func() {
@@ -242,7 +257,7 @@ func (p *player) day(d rotation.Day, midnight int) {
 				p.lateTill[m] = p.opened + f.length()
 				p.tell(m, "%s should have brought %s back, and did not", p.keeper(m), p.s.Names[m])
 			}
-			in = p.bring(m)
+			in = p.bring(m, departure)
 			note(func(n *Night) { n.In = in })
 		}},
 		{minutes(h.StaffTo), 1, func() {
@@ -292,10 +307,6 @@ func (p *player) day(d rotation.Day, midnight int) {
 					}
 				}
 			})
-			p.leaving[m] = p.opened + 1
-			if shift.SameDay {
-				p.leaving[m] = p.opened
-			}
 			if f, ok := fault(LostDrive); ok {
 				p.lose[m] = f.length()
 			}
@@ -337,8 +348,9 @@ func (p *player) tell(m int, format string, args ...any) {
 		Text: fmt.Sprintf(format, args...)})
 }
 
-// bring lets the due medium come in and be plugged in, in the place of the one that is.
-func (p *player) bring(m int) bool {
+// bring lets the due medium come in and be plugged in, in the place of the one that is. It leaves in its turn,
+// whether a backup was made or not.
+func (p *player) bring(m, departure int) bool {
 	u := &p.units[m]
 	if u.lost && p.back[m] > 0 && p.opened >= p.back[m] {
 		*u = unit{keeper: u.keeper}
@@ -359,7 +371,7 @@ func (p *player) bring(m int) bool {
 		u.plugged = true
 		p.rested(m, true, p.now)
 	}
-	p.leaving[m] = 0
+	p.leaving[m] = departure
 	if came {
 		p.move(m, false)
 		p.tell(m, "%s brings %s back, and it is plugged in", p.keeper(m), p.s.Names[m])
@@ -399,6 +411,7 @@ func (p *player) leave(m, stay int, needed bool, d rotation.Day) {
 	p.tell(m, "%s takes %s away", p.keeper(m), p.s.Names[m])
 	if n := p.night[m]; n >= 0 {
 		p.t.Nights[n].LeavesOn = d
+		p.night[m] = -1
 	}
 	if p.lose[m] > 0 {
 		u.lost, u.has = true, nil

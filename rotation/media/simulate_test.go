@@ -3,6 +3,7 @@ package media_test
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -357,7 +358,19 @@ func TestFaultsDoWhatTheySay(t *testing.T) {
 	stayed := with(media.StayedIn, 1)
 	require.Zero(t, clean.Exposure().NothingOffsite)
 	require.Positive(t, stayed.Exposure().NothingOffsite, "the next one comes in before it is away")
-	require.Equal(t, media.Missed, at(with(media.MissedNight, 0), d).Outcome)
+	none := with(media.MissedNight, 0)
+	require.Equal(t, media.Missed, at(none, d).Outcome)
+	require.True(t, slices.ContainsFunc(none.Moves, func(m media.Move) bool { return m.Out && m.Medium == due && m.At.Day == d.AddDays(2) }),
+		"by session it is written a day later, and leaves a day later")
+
+	dark := with(media.Blackout, 3)
+	for i := range 3 {
+		require.Equal(t, media.Missed, at(dark, d.AddDays(i)).Outcome)
+	}
+	for _, m := range dark.Moves {
+		require.False(t, m.At.Day == d || m.At.Day == d.AddDays(1) || m.At.Day == d.AddDays(2), "nobody comes in")
+	}
+	require.Equal(t, media.Good, at(dark, d.AddDays(3)).Outcome)
 }
 
 func TestBadPoliciesAreRefused(t *testing.T) {
@@ -453,6 +466,22 @@ func TestRecoverable(t *testing.T) {
 	inv = play(t, blank).Inventory(media.Moment{Day: start.AddDays(7)})
 	require.False(t, media.Recoverable(inv, media.Incident{}).Found, "three years of blank tapes")
 	require.True(t, media.Recoverable(inv, media.Incident{Unverified: true}).Found)
+}
+
+func TestRecoverableFromTheRegister(t *testing.T) {
+	here, home, lost := drive("BLUE-1", "", ""), drive("BLUE-2", "", ""), drive("BLUE-3", "", "")
+	here.Contents[0].Day, home.Contents[0].Day, lost.Contents[0].Day = today.AddDays(-1), today.AddDays(-2), today.AddDays(-1)
+	home.State, home.Site, home.Keeper = media.Offsite, "home of Ann", "Ann"
+	lost.State = media.Missing
+	inv := media.InventoryOf([]media.Medium{here, home, lost}, media.Moment{Day: today, Clock: rotation.Clock{Hour: 10}}, rotation.Clock{Hour: 20},
+		media.Hours{})
+	require.Len(t, inv.Copies, 2, "what is missing is not counted on")
+	require.Equal(t, "BLUE-1", media.Recoverable(inv, media.Incident{}).Copy.Medium)
+	r := media.Recoverable(inv, media.Incident{Encrypted: true})
+	require.Equal(t, "BLUE-2", r.Copy.Medium)
+	require.Equal(t, "Ann", r.Copy.Keeper)
+	require.InDelta(t, 9.5, r.Lost.Hours(), 1e-9)
+	require.Contains(t, r.Sentence, "from BLUE-2 at the home of Ann; 9.5 surgery hours are lost")
 }
 
 func TestLossIsCountedInSurgeryHours(t *testing.T) {
