@@ -346,7 +346,7 @@ func (w *vectorWriter) log(v *vectorFile, now func() time.Time) {
 	ctx := w.Context()
 	forget := func(res *engine.Result) {
 		plan := sha256.Sum256([]byte("a plan"))
-		require.NoError(w, w.repo.Forget(ctx, w.repo.Head(), plan, []format.SnapID{res.Ref.ID}))
+		require.NoError(w, w.repo.Forget(ctx, w.repo.Head(), plan, []format.SnapID{res.Ref.ID}, []byte("a record")))
 		v.Forgotten = append(v.Forgotten, res.Ref.ID.String())
 	}
 	old := w.snapshot(vectorForgotten)

@@ -54,13 +54,13 @@ type partial struct {
 
 // A state is what the log adds up to (section 14).
 type state struct {
-	enrolSeq         uint64
-	enrol            enrolment
-	slots            []slotRef
-	segments         []segment
-	snaps, forgotten []snapRef
-	partials         []partial
-	condemned, swept uint64
+	enrolSeq                   uint64
+	enrol                      enrolment
+	slots                      []slotRef
+	segments                   []segment
+	snaps, forgotten           []snapRef
+	partials                   []partial
+	recorded, condemned, swept uint64
 }
 
 type commit struct {
@@ -120,7 +120,7 @@ func (r *Repository) slot(seq uint64) (e *entry, sum [32]byte, err error) {
 	e.checkpoint, e.enrol, e.body, e.sealed = d.u64(), d.u64(), d.bytes(), d.bytes()
 	d.take(64)
 	d.check(e.seq == seq && repo == r.format.repo && (e.kind == 1) == (seq == 0))
-	d.check(e.kind == 3 || e.kind >= 128 || len(e.sealed) == 0)
+	d.check(e.kind == 3 || e.kind == 5 || e.kind >= 128 || len(e.sealed) == 0)
 	if seq == 0 {
 		d.check(e.chain == [32]byte{} && e.checkpoint == 0 && e.enrol == 0)
 	} else {
@@ -196,7 +196,7 @@ func decodeState(b []byte) (v state, err error) {
 	for n := d.count(42); n > 0; n-- {
 		v.partials = append(v.partials, partial{d.uv(), d.u64(), d.id32(), decodeSessions(d)})
 	}
-	v.condemned, v.swept = d.uv(), d.uv()
+	v.recorded, v.condemned, v.swept = d.uv(), d.uv(), d.uv()
 	return v, d.end()
 }
 
@@ -209,6 +209,7 @@ func decodeCommit(b []byte) (v commit, err error) {
 
 func decodeForget(b []byte) (ids map[[16]byte]bool, err error) {
 	d := &dec{b: b}
+	d.id16() // of the record
 	d.id32() // plan
 	ids = map[[16]byte]bool{}
 	var before [16]byte
@@ -217,7 +218,6 @@ func decodeForget(b []byte) (ids map[[16]byte]bool, err error) {
 		d.check(i == 0 || bytes.Compare(before[:], id[:]) < 0)
 		ids[id], before = true, id
 	}
-	d.check(len(ids) > 0)
 	return ids, d.end()
 }
 
@@ -256,7 +256,7 @@ func (s state) same(o state) bool {
 		slices.Equal(s.snaps, o.snaps) && slices.Equal(s.forgotten, o.forgotten) &&
 		slices.EqualFunc(s.partials, o.partials, func(a, b partial) bool {
 			return a.seq == b.seq && a.time == b.time && a.refs == b.refs && slices.Equal(a.sessions, b.sessions)
-		}) && s.condemned == o.condemned && s.swept == o.swept
+		}) && s.recorded == o.recorded && s.condemned == o.condemned && s.swept == o.swept
 }
 
 func (v enrolment) same(o enrolment) bool {
@@ -316,6 +316,7 @@ func (r *Repository) apply(e *entry, before state) (state, bool) {
 			}
 			return ids[o.id]
 		})
+		s.recorded = e.seq
 		return s, len(s.forgotten) == len(before.forgotten)+len(ids)
 	case 6:
 		c, err := decodeCondemn(e.body)
