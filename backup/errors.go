@@ -36,6 +36,13 @@ var (
 	ErrRolledBack = ledger.ErrRolledBack
 	// ErrDamaged: bytes in the store are not those that were stored, or are missing.
 	ErrDamaged = engine.ErrDamaged
+	// ErrStalePlan: a plan was not made of the repository as it is.
+	ErrStalePlan = engine.ErrStale
+	// ErrProtected: a hold or a promise keeps what was to be forgotten, or a hold was to be changed.
+	ErrProtected = errors.New("it is protected")
+	// ErrCondemned: space that a backup relied on was given back while it ran, and its source cannot be read
+	// again. Nothing was committed; run it again.
+	ErrCondemned = engine.ErrCondemned
 	// ErrNoSnapshot: there is no such snapshot.
 	ErrNoSnapshot = errors.New("there is no such snapshot")
 	// ErrAmbiguous: the beginning of an id fits several snapshots.
@@ -126,7 +133,7 @@ func class(err error) string {
 		{context.Canceled, "canceled"}, {context.DeadlineExceeded, "deadline_exceeded"},
 		{ErrIncomplete, "incomplete"}, {ErrWrongKey, "wrong_key"}, {ErrRole, "role"}, {ErrNewerFormat, "newer_format"},
 		{ErrRolledBack, "rolled_back"}, {ErrDamaged, "damaged"}, {seal.ErrAuthentication, "damaged"}, {format.ErrMalformed, "damaged"},
-		{ErrNoSpace, "no_space"}, {ErrStoreDenied, "denied"}, {store.ErrNotFound, "not_found"}, {store.ErrExists, "exists"},
+		{ErrStalePlan, "stale"}, {ErrProtected, "protected"}, {ErrCondemned, "condemned"}, {ErrNoSpace, "no_space"}, {ErrStoreDenied, "denied"}, {store.ErrNotFound, "not_found"}, {store.ErrExists, "exists"},
 	} {
 		if errors.Is(err, c.err) {
 			return c.word

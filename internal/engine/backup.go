@@ -16,7 +16,9 @@ import (
 	"github.com/carekeep/carekeep/internal/host"
 	"github.com/carekeep/carekeep/internal/ledger"
 	"github.com/carekeep/carekeep/internal/observe"
+	"github.com/carekeep/carekeep/internal/seal"
 	"github.com/carekeep/carekeep/internal/source"
+	"github.com/carekeep/carekeep/internal/store"
 	"github.com/carekeep/carekeep/internal/tree"
 )
 
@@ -61,6 +63,7 @@ type backup struct {
 	run     *host.Run
 	old     []*host.Run // cut off, taken over
 	lineage string
+	dead    *condemned
 
 	prev     *host.Previous // the snapshot before, if known
 	prevFeed *recordFeed
@@ -73,6 +76,10 @@ type backup struct {
 	sides    sideNumbers
 }
 
+// retries is how often a run begins again that met something condemned. A collector leaves what is in flight
+// alone, so this is rare, and each time less is left to be met.
+const retries = 3
+
 // Backup makes a snapshot of src.
 func (r *Repo) Backup(ctx context.Context, src source.Source, o BackupOptions) (res *Result, err error) {
 	ctx, op := r.obs.Begin(ctx, "backup")
@@ -82,6 +89,23 @@ func (r *Repo) Backup(ctx context.Context, src source.Source, o BackupOptions) (
 		return nil, err
 	}
 	defer end()
+	for try := 1; ; try++ {
+		before := r.ledger.State().Condemned
+		if res, err = r.backup(ctx, op, src, o); err == nil || try > retries || ctx.Err() != nil || !source.Again(src) {
+			return res, err
+		}
+		if !errors.Is(err, ErrCondemned) {
+			// An object that is gone may have been deleted beside a run that took longer than its grace.
+			if !errors.Is(err, store.ErrNotFound) || r.ledger.Refresh(ctx) != nil || r.ledger.State().Condemned == before {
+				return res, err
+			}
+		}
+	}
+}
+
+// backup is one attempt. It fails with ErrCondemned if a collector was in its way; another one then goes on
+// from the journal, without what was condemned.
+func (r *Repo) backup(ctx context.Context, op *observe.Operation, src source.Source, o BackupOptions) (res *Result, err error) {
 	b := &backup{r: r, o: o, op: op}
 	b.desc.Started = r.now().UnixMilli()
 	if b.exclude, err = newExcluder(o.Exclude); err != nil {
@@ -116,7 +140,8 @@ func (b *backup) open(ctx context.Context) error {
 	if err := b.r.ledger.Refresh(ctx); err != nil {
 		return err
 	}
-	b.r.index.Set(b.r.ledger.State().Segments)
+	st := b.r.ledger.State()
+	b.r.follow(st)
 	b.folder = b.r.host
 	if b.folder == nil {
 		tmp, err := host.Temporary(b.r.suite, b.r.format.Repo)
@@ -131,10 +156,17 @@ func (b *backup) open(ctx context.Context) error {
 	if b.old, err = b.folder.Unfinished(b.lineage); err != nil {
 		return err
 	}
-	if b.run, err = b.folder.NewRun(b.lineage); err != nil {
+	if b.run, err = b.folder.NewRun(b.lineage, st.Condemned); err != nil {
 		return err
 	}
-	if b.sink, err = b.r.newSink(ctx, b.op, b.run, b.o.Level); err != nil {
+	since := st.Condemned
+	for _, run := range b.old {
+		since = min(since, run.Condemned)
+	}
+	if b.dead, err = newCondemned(ctx, b.r.ledger, since); err != nil {
+		return err
+	}
+	if b.sink, err = b.r.newSink(ctx, b.op, b.run, b.dead, b.o.Level); err != nil {
 		return err
 	}
 	for _, run := range b.old {
@@ -149,6 +181,9 @@ func (b *backup) open(ctx context.Context) error {
 func (b *backup) close(done bool) {
 	for _, f := range slices.Backward(b.closers) {
 		f()
+	}
+	if b.sink != nil {
+		b.r.settle(b.sink.segments)
 	}
 	if b.run != nil {
 		b.run.End(done)
@@ -170,7 +205,7 @@ func (b *backup) do(ctx context.Context, src source.Source) (*Result, error) {
 		return nil, err
 	}
 	b.op.Phase("commit")
-	ref, err := b.commit(ctx, commit)
+	ref, err := b.commit(ctx, commit, keeper)
 	if err != nil {
 		if keeper != nil {
 			keeper.Drop()
@@ -357,12 +392,29 @@ func (s *sink) commitPartial(ctx context.Context) error {
 	}
 	c := format.Commit{Refs: hash, Segments: slices.Clone(s.segments), Sessions: slices.Clone(s.sessions)}
 	body := c.Append(nil)
-	_, err = s.r.ledger.Append(ctx, ledger.Proposal{
-		Kind: format.KindPartial, Signer: s.signer,
-		Build: func(*format.State) ([]byte, []byte, error) { return body, nil, nil },
-	})
-	s.reported = len(s.packs)
-	return err
+	for {
+		// The entry adds index segments to the state, which may name nothing condemned: others rely on it.
+		if err := s.dead.check(objects, s.segments); err != nil {
+			return err
+		}
+		var newest uint64
+		_, err = s.r.ledger.Append(ctx, ledger.Proposal{
+			Kind: format.KindPartial, Signer: s.signer,
+			Build: func(st *format.State) ([]byte, []byte, error) {
+				if newest = st.Condemned; !s.dead.current(st) {
+					return nil, nil, errRecheck
+				}
+				return body, nil, nil
+			},
+		})
+		if !errors.Is(err, errRecheck) {
+			s.reported = len(s.packs)
+			return err
+		}
+		if err := s.dead.read(ctx, newest); err != nil {
+			return err
+		}
+	}
 }
 
 // takeOver makes what a run that was cut off had stored known to this one.
@@ -372,8 +424,12 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	used := false
+	used, whole := false, true // whole: nothing recorded since the last segment was condemned
 	err := run.Replay(func(ref format.PackRef, frames []format.Frame) error {
+		if s.dead.has(object(ref)) || s.dead.has(format.Object{Type: format.TypeSession, Session: ref.Session}) {
+			whole = false
+			return nil
+		}
 		used = true
 		for _, f := range frames {
 			for _, c := range f.Chunks {
@@ -382,10 +438,18 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 		}
 		return s.note(ref, frames)
 	}, func(seg format.Segment) error {
+		if !whole || s.dead.has(format.Object{Type: format.TypeIndex, Hash: seg.Hash}) {
+			// What it locates and is still there goes to a segment of this run.
+			whole = true
+			if len(s.built) >= flushEntries {
+				return s.flushIndex(ctx, false)
+			}
+			return nil
+		}
 		// The segment locates every pack before it.
 		s.seen.remove(s.built)
 		s.builder, s.built = s.r.newBuilder(s.signer), nil
-		if err := s.r.index.Add(seg, nil); err != nil {
+		if err := s.r.addSegment(seg, nil); err != nil {
 			return err
 		}
 		if !slices.Contains(s.segments, seg) {
@@ -488,9 +552,13 @@ func (b *backup) openPrevious(ctx context.Context) error {
 	st := b.r.ledger.State()
 	if p, rr := b.folder.Recall(b.lineage); p != nil {
 		b.closers = append(b.closers, rr.Close)
-		if slices.ContainsFunc(st.Snapshots, func(s format.SnapRef) bool { return s.ID == p.Snapshot }) {
+		i := slices.IndexFunc(st.Snapshots, func(s format.SnapRef) bool { return s.ID == p.Snapshot })
+		if i >= 0 {
 			b.prev = p
 			b.prevFeed = &recordFeed{next: rr.Next, started: time.UnixMilli(p.Description.Started)}
+			if refs := st.Snapshots[i].Refs; refs != p.Refs {
+				b.moved(refs)
+			}
 			b.op.Expect(int64(p.Description.Files), int64(p.Description.Bytes))
 			return nil
 		}
@@ -510,7 +578,7 @@ func (b *backup) openPrevious(ctx context.Context) error {
 		if s.Description.Host != b.o.Host || !slices.Equal(s.Description.Sources, b.o.Sources) {
 			continue
 		}
-		b.prev = &host.Previous{Snapshot: ref.ID, Outcome: s.Commit.Outcome, Description: *s.Description, Refs: s.Commit.Refs, RefsDepth: format.MaxRefsDepth}
+		b.prev = &host.Previous{Snapshot: ref.ID, Outcome: s.Commit.Outcome, Description: *s.Description, Refs: ref.Refs, RefsDepth: format.MaxRefsDepth}
 		next, stop := pullEntries(s.Tree().Walk(ctx, "."))
 		b.closers = append(b.closers, stop)
 		b.prevFeed = &recordFeed{next: next, started: time.UnixMilli(s.Description.Started)}
@@ -520,7 +588,27 @@ func (b *backup) openPrevious(ctx context.Context) error {
 	return nil
 }
 
+// moved drops what is remembered of the packs that the snapshot before lies in: a collector has moved its
+// content to others.
+func (b *backup) moved(refs format.Hash) {
+	b.prev.Refs, b.prev.RefsDepth, b.prev.Packs = refs, format.MaxRefsDepth, nil
+	next := b.prevFeed.next
+	b.prevFeed.next = func(r *host.Record) error {
+		err := next(r)
+		r.Packs = nil
+		if r.Entry.Content.Level > 0 && !b.r.CanRead() {
+			// Where its list of references lies only a reader can tell: the file is read again.
+			r.Entry.ModTime = format.Time{}
+		}
+		return err
+	}
+}
+
 var _ tree.Saver = (*nodes)(nil)
+
+func object(p format.PackRef) format.Object {
+	return format.Object{Type: p.Type, Session: p.Session, Hash: p.Hash}
+}
 
 func withSessions(packs []format.Object) []format.Object {
 	out := slices.Clone(packs)
@@ -533,6 +621,7 @@ func withSessions(packs []format.Object) []format.Object {
 
 // putRefs stores a refs object and returns its digest.
 func (r *Repo) putRefs(ctx context.Context, refs *format.Refs) (format.Hash, error) {
+	seal.Random(refs.Random[:])
 	object := refs.Append(nil)
 	hash := hashOf(object)
 	if err := r.store.Put(ctx, format.RefsKey(hash), object); err != nil {

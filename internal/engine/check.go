@@ -256,11 +256,26 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions) (rep *CheckReport, err
 	}
 	ctx, op := r.obs.Begin(ctx, "check")
 	defer func() { op.End(ctx, err) }()
-	if err := r.ledger.Refresh(ctx); err != nil {
-		return nil, err
+	for {
+		if err := r.ledger.Refresh(ctx); err != nil {
+			return nil, err
+		}
+		c := newCheck(r, o, op)
+		err := c.run(ctx)
+		c.r.index.Close()
+		if cerr := context.Cause(ctx); err != nil && cerr != nil {
+			err = cerr
+		}
+		if err != nil {
+			return nil, err
+		}
+		if c.rep.OK() || !c.overtaken(ctx) {
+			return c.rep, nil
+		}
 	}
-	c := newCheck(r, o, op)
-	defer func() { c.r.index.Close() }()
+}
+
+func (c *check) run(ctx context.Context) error {
 	steps := []struct {
 		phase string
 		do    func(context.Context) error
@@ -273,15 +288,18 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions) (rep *CheckReport, err
 		{"snapshots", c.checkSnapshots},
 	}
 	for _, s := range steps {
-		op.Phase(s.phase)
+		c.op.Phase(s.phase)
 		if err := s.do(ctx); err != nil {
-			if cerr := context.Cause(ctx); cerr != nil {
-				err = cerr
-			}
-			return nil, err
+			return err
 		}
 	}
-	return c.rep, nil
+	return nil
+}
+
+// overtaken reports whether objects were condemned after the check had begun: what it missed may have been
+// deleted by right.
+func (c *checkBase) overtaken(ctx context.Context) bool {
+	return c.ledger.Refresh(ctx) == nil && c.ledger.State().Condemned != c.state.Condemned
 }
 
 func newCheck(r *Repo, o CheckOptions, op *observe.Operation) *check {
@@ -298,6 +316,7 @@ func newCheck(r *Repo, o CheckOptions, op *observe.Operation) *check {
 	own.indexConfig.CacheDir = ""
 	own.index = index.New(own.indexConfig)
 	own.loader = newLoader(&own)
+	own.loader.fixed = true
 	c := &check{
 		checkBase: checkBase{
 			store: r.store, format: r.format, ledger: r.ledger, state: r.ledger.State(), op: op, workers: o.Workers,

@@ -46,7 +46,7 @@ func (f *forger) begin() {
 	_, op := f.r.obs.Begin(t.Context(), "backup")
 	t.Cleanup(func() { op.End(context.Background(), nil) })
 	var err error
-	f.s, err = f.r.newSink(t.Context(), op, nil, compress.Fastest)
+	f.s, err = f.r.newSink(t.Context(), op, nil, &condemned{}, compress.Fastest)
 	require.NoError(t, err)
 	f.n, err = f.s.newNodes()
 	require.NoError(t, err)
@@ -114,7 +114,7 @@ func (f *forger) commit(root format.Child, level int) *Snapshot {
 	c.Refs, err = f.r.putRefs(ctx, &format.Refs{Added: refs})
 	require.NoError(t, err)
 	d := format.Description{Root: root, RootLevel: uint8(level), Files: root.Entries, Bytes: root.Bytes}
-	sealed, err := sealDescription(f.r.format, f.r.ledger.State().Enrolment.Recipients, c.ID, &d)
+	sealed, err := sealBody(f.r.format, f.r.ledger.State().Enrolment.Recipients, bodyAAD(domainBody, f.r.format, c.ID), d.Append(nil))
 	require.NoError(t, err)
 	ref, err := f.r.ledger.Append(ctx, ledger.Proposal{
 		Kind: format.KindSnapshot, Signer: f.s.signer,

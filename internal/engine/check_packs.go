@@ -87,7 +87,7 @@ func (w *packChecker) check(ctx context.Context, p *packState) error {
 		return nil // what is left of it is seen to where snapshots need it
 	}
 	w.sum, w.entries, w.chunks, w.frames = 0, 0, 0, w.frames[:0]
-	err := c.r.packs.Whole(ctx, p.ref, &w.buf, func(f format.Frame, where uint32, plain []byte) error {
+	err := c.r.packs.Whole(ctx, p.ref, &w.buf, func(f format.Frame, where uint32, _, plain []byte) error {
 		return w.frame(ctx, p, f, where, plain)
 	})
 	c.op.AddStored(int64(p.ref.Size))

@@ -40,7 +40,25 @@ func Scrub(ctx context.Context, b *blob.Bucket, c Config, workers int) (rep *Che
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	s := &scrub{
+	for {
+		s, err := newScrub(ctx, b, c, workers, op)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.run(ctx); err != nil {
+			if cerr := context.Cause(ctx); cerr != nil {
+				err = cerr
+			}
+			return nil, err
+		}
+		if s.rep.OK() || !s.overtaken(ctx) {
+			return s.rep, nil
+		}
+	}
+}
+
+func newScrub(ctx context.Context, b *blob.Bucket, c Config, workers int, op *observe.Operation) (s *scrub, err error) {
+	s = &scrub{
 		checkBase: checkBase{
 			store: store.New(b, c.Store), op: op, workers: workers,
 			rep: &CheckReport{}, writers: map[format.WriterID][]byte{},
@@ -58,13 +76,7 @@ func Scrub(ctx context.Context, b *blob.Bucket, c Config, workers int) (rep *Che
 		return nil, err
 	}
 	s.state = s.ledger.State()
-	if err := s.run(ctx); err != nil {
-		if cerr := context.Cause(ctx); cerr != nil {
-			err = cerr
-		}
-		return nil, err
-	}
-	return s.rep, nil
+	return s, nil
 }
 
 func (s *scrub) run(ctx context.Context) error {
@@ -125,16 +137,22 @@ func (s *scrub) committed(e logged, at map[uint64]*format.SnapRef) {
 		return // verifyLog has found it
 	}
 	var id format.SnapID
-	if ref := at[e.Seq]; ref != nil && ref.Hash == e.hash {
-		id = ref.ID
+	refs := c.Refs
+	ref := at[e.Seq]
+	if ref != nil && ref.Hash == e.hash {
+		id, refs = ref.ID, ref.Refs
 		delete(at, e.Seq)
 	}
-	if _, known := s.snaps[c.Refs]; !known {
-		s.snaps[c.Refs] = id
-		s.lists = append(s.lists, c.Refs)
+	if e.Seq > s.state.Condemned {
+		for _, x := range c.Sessions {
+			s.sessions[x] = id
+		}
+	} else if id == (format.SnapID{}) {
+		return // forgotten, or what a run that was cut off left: it may have been deleted since
 	}
-	for _, x := range c.Sessions {
-		s.sessions[x] = id
+	if _, known := s.snaps[refs]; !known {
+		s.snaps[refs] = id
+		s.lists = append(s.lists, refs)
 	}
 }
 

@@ -36,8 +36,8 @@ func (c *check) checkLog(ctx context.Context) error {
 	err = c.entries(ctx, bad, func(window []logged) error {
 		for _, e := range window {
 			c.enrolled(e.LogEntry)
-			if e.Kind != format.KindPartial {
-				continue
+			if e.Kind != format.KindPartial || e.Seq <= c.state.Condemned {
+				continue // what a run that was cut off left may have been deleted since
 			}
 			if p, err := format.DecodeCommit(e.Body); err == nil {
 				c.partials = append(c.partials, p.Refs)
@@ -62,7 +62,9 @@ func (c *check) checkLog(ctx context.Context) error {
 		case s.err != nil:
 			c.lostSnapshot(ref.ID, s.err)
 		default:
-			c.uses(s.sessions)
+			if ref.Seq > c.state.Condemned {
+				c.uses(s.sessions) // those that are not deleted are named by the lists
+			}
 			c.snapshots = append(c.snapshots, s)
 		}
 	}
@@ -89,7 +91,7 @@ func (c *check) openSnapshot(ref format.SnapRef, e *format.LogEntry) *snapState 
 	if err != nil {
 		return &snapState{err: err}
 	}
-	s := &snapState{id: ref.ID, refs: commit.Refs, sessions: commit.Sessions}
+	s := &snapState{id: ref.ID, refs: ref.Refs, sessions: commit.Sessions}
 	if commit.ID != ref.ID {
 		s.err = errors.New("the log calls it by another name")
 		return s

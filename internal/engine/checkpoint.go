@@ -18,6 +18,10 @@ func (r *Repo) checkpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	dead, err := newCondemned(ctx, r.ledger, r.ledger.State().Condemned)
+	if err != nil {
+		return err
+	}
 	merged := map[format.Hash]int{} // segment → its group
 	var outputs [][]format.Segment
 	me := ledger.SignerID(signer.Public())
@@ -45,14 +49,16 @@ func (r *Repo) checkpoint(ctx context.Context) error {
 		Kind: format.KindCheckpoint, Signer: signer,
 		Build: func(st *format.State) ([]byte, []byte, error) {
 			s := *st
-			s.Segments = replaceGroups(st.Segments, merged, outputs)
+			if dead.current(st) {
+				s.Segments = replaceGroups(st.Segments, merged, outputs)
+			} // else a collector may have taken an output for left over
 			return s.Append(nil), nil, nil
 		},
 	})
 	if err != nil {
 		return err
 	}
-	r.index.Set(r.ledger.State().Segments)
+	r.follow(r.ledger.State())
 	return nil
 }
 

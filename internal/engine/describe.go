@@ -70,7 +70,7 @@ func (b *backup) describe(ctx context.Context) (*format.Commit, *keeping, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	if c.Refs, k.depth, err = b.storeRefs(ctx, k.packs); err != nil {
+	if c.Refs, k.depth, err = b.storeRefs(ctx, k.packs, b.prev); err != nil {
 		k.Drop()
 		return nil, nil, err
 	}
@@ -393,10 +393,10 @@ func (k *keeping) add(o format.Object) uint32 {
 
 // storeRefs stores the list of all that the snapshot depends on: as a difference to the snapshot before
 // where that is known and shorter.
-func (b *backup) storeRefs(ctx context.Context, packs []format.Object) (format.Hash, uint8, error) {
+func (b *backup) storeRefs(ctx context.Context, packs []format.Object, p *host.Previous) (format.Hash, uint8, error) {
 	all := withSessions(packs)
 	refs := &format.Refs{Added: all}
-	if p := b.prev; p != nil && p.RefsDepth < format.MaxRefsDepth && len(p.Packs) > 0 {
+	if p != nil && p.RefsDepth < format.MaxRefsDepth && len(p.Packs) > 0 {
 		removed, added := format.DiffRefs(withSessions(p.Packs), all)
 		if len(removed)+len(added) < len(all) {
 			refs = &format.Refs{Depth: p.RefsDepth + 1, Base: p.Refs, Removed: removed, Added: added}
@@ -406,26 +406,62 @@ func (b *backup) storeRefs(ctx context.Context, packs []format.Object) (format.H
 	return hash, refs.Depth, err
 }
 
-// commit writes the log entry that makes the snapshot exist.
-func (b *backup) commit(ctx context.Context, c *format.Commit) (format.SnapRef, error) {
-	body := c.Append(nil)
+// commit writes the log entry that makes the snapshot exist. It does so only if nothing that the snapshot
+// depends on was condemned in any entry before.
+func (b *backup) commit(ctx context.Context, c *format.Commit, k *keeping) (format.SnapRef, error) {
 	recipients := b.r.ledger.State().Enrolment.Recipients
-	sealed, err := sealDescription(b.r.format, recipients, c.ID, &b.desc)
+	sealed, err := sealBody(b.r.format, recipients, bodyAAD(domainBody, b.r.format, c.ID), b.desc.Append(nil))
 	if err != nil {
 		return format.SnapRef{}, err
 	}
-	ref, err := b.r.ledger.Append(ctx, ledger.Proposal{
-		Kind: format.KindSnapshot, Signer: b.sink.signer,
-		Build: func(*format.State) ([]byte, []byte, error) { return body, sealed, nil },
-	})
-	ref.ID = c.ID
-	return ref, err
+	for {
+		var seen *format.State
+		ref, err := b.r.ledger.Append(ctx, ledger.Proposal{
+			Kind: format.KindSnapshot, Signer: b.sink.signer,
+			Build: func(st *format.State) ([]byte, []byte, error) {
+				if seen = st; !b.dead.current(st) || !b.based(st, k) {
+					return nil, nil, errRecheck
+				}
+				if k != nil {
+					// Also what only the segments name: they make it known to later runs.
+					b.sink.mu.Lock()
+					own := withSessions(slices.Concat(k.packs, b.sink.packs))
+					b.sink.mu.Unlock()
+					if err := b.dead.check(own, c.Segments); err != nil {
+						return nil, nil, err
+					}
+				}
+				return c.Append(nil), sealed, nil
+			},
+		})
+		ref.ID, ref.Refs = c.ID, c.Refs
+		if !errors.Is(err, errRecheck) {
+			return ref, err
+		}
+		if err := b.dead.read(ctx, seen.Condemned); err != nil {
+			return ref, err
+		}
+		if b.based(seen, k) {
+			continue
+		}
+		if k == nil {
+			return ref, ErrCondemned // the list of the snapshot before is all that this one has
+		}
+		if c.Refs, k.depth, err = b.storeRefs(ctx, k.packs, nil); err != nil {
+			return ref, err
+		}
+	}
+}
+
+// based reports whether the list that the snapshot's own list is, or is a difference to, is certain to stay.
+func (b *backup) based(st *format.State, k *keeping) bool {
+	return k != nil && k.depth == 0 || stands(st, b.prev.Snapshot, b.prev.Refs)
 }
 
 // keep leaves with the host what the next run needs. The snapshot is committed: a failure here costs that
 // run time, no more.
 func (b *backup) keep(ref format.SnapRef, c *format.Commit, k *keeping) {
-	p := host.Previous{Snapshot: ref.ID, Outcome: c.Outcome, Description: b.desc, Refs: c.Refs}
+	p := host.Previous{Snapshot: ref.ID, Outcome: c.Outcome, Description: b.desc, Refs: c.Refs, Condemned: b.dead.at()}
 	if k != nil {
 		p.Packs, p.RefsDepth = k.packs, k.depth
 		if err := k.Commit(p); err != nil {
@@ -435,31 +471,35 @@ func (b *backup) keep(ref format.SnapRef, c *format.Commit, k *keeping) {
 	}
 	if b.prev.Packs != nil {
 		q := *b.prev
-		q.Snapshot, q.Outcome, q.Description = p.Snapshot, p.Outcome, p.Description
+		q.Snapshot, q.Outcome, q.Description, q.Condemned = p.Snapshot, p.Outcome, p.Description, p.Condemned
 		_ = b.folder.Renew(b.lineage, &q)
 	}
 }
 
-const domainBody = "carekeep/v1 snapshot"
+// Domains of sealed bodies.
+const (
+	domainBody   = "carekeep/v1 snapshot"
+	domainRecord = "carekeep/v1 record"
+)
 
-func bodyAAD(f *format.Format, id format.SnapID) []byte {
-	b := append([]byte(domainBody), f.Suite)
+// bodyAAD binds a sealed body to its kind, the repository and an id that stands in the clear body.
+func bodyAAD(domain string, f *format.Format, id [16]byte) []byte {
+	b := append([]byte(domain), f.Suite)
 	b = append(b, f.Repo[:]...)
 	return append(b, id[:]...)
 }
 
-// sealDescription encrypts a description to the readers.
-func sealDescription(f *format.Format, recipients [][]byte, id format.SnapID, d *format.Description) ([]byte, error) {
+// sealBody encrypts a body to the readers.
+func sealBody(f *format.Format, recipients [][]byte, aad, plain []byte) ([]byte, error) {
 	suite := seal.Suite(f.Suite)
 	key := make([]byte, seal.KeySize)
 	seal.Random(key)
-	aad := bodyAAD(f, id)
 	s := &format.SealedBody{}
 	var err error
 	if s.Wraps, err = wrapAll(suite, recipients, aad, key); err != nil {
 		return nil, err
 	}
-	if s.Sealed, err = suite.Seal(key, aad, d.Append(nil)); err != nil {
+	if s.Sealed, err = suite.Seal(key, aad, plain); err != nil {
 		return nil, err
 	}
 	return s.Append(nil), nil

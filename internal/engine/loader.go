@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/carekeep/carekeep/internal/format"
 	"github.com/carekeep/carekeep/internal/index"
 	"github.com/carekeep/carekeep/internal/pack"
 	"github.com/carekeep/carekeep/internal/seal"
+	"github.com/carekeep/carekeep/internal/store"
 )
 
 // loaderBytes bounds what a loader keeps of decoded frames.
@@ -23,6 +25,12 @@ const loaderBytes = 24 << 20
 type loader struct {
 	r          *Repo
 	data, meta *prfs
+
+	// fixed keeps to the state of the log that the index was set from.
+	fixed     bool
+	movedMu   sync.Mutex
+	condemned uint64    // the newest condemn entry that the index has followed
+	looked    time.Time // when the log was last read for an object that is gone
 
 	mu     sync.Mutex
 	frames map[frameKey]*list.Element // of *frame
@@ -77,7 +85,7 @@ func (p *prfs) check(id format.ID, data []byte) error {
 func newLoader(r *Repo) *loader {
 	return &loader{
 		r: r, data: newPRFs(r.dataID), meta: newPRFs(r.metaID),
-		frames: map[frameKey]*list.Element{}, recent: list.New(),
+		frames: map[frameKey]*list.Element{}, recent: list.New(), condemned: r.ledger.State().Condemned,
 	}
 }
 
@@ -120,19 +128,62 @@ func (l *loader) loadAt(ctx context.Context, id format.ID, at index.Found) ([]by
 // elsewhere returns a chunk from any place but the one in a pack that failed, or else that failure.
 func (l *loader) elsewhere(ctx context.Context, id format.ID, size int64, t format.Type, not format.Hash, failure error) ([]byte, error) {
 	tried := []format.Hash{not}
-	for at, err := range l.r.index.Places(ctx, id) {
-		if err != nil || ctx.Err() != nil {
-			break
+	for {
+		seen := l.followed()
+		for at, err := range l.r.index.Places(ctx, id) {
+			if err != nil || ctx.Err() != nil {
+				break
+			}
+			if slices.Contains(tried, at.Pack.Hash) || !fits(&at, size, t) {
+				continue
+			}
+			tried = append(tried, at.Pack.Hash)
+			if data, err := l.loadAt(ctx, id, at); err == nil {
+				return data, nil
+			}
 		}
-		if slices.Contains(tried, at.Pack.Hash) || !fits(&at, size, t) {
-			continue
-		}
-		tried = append(tried, at.Pack.Hash)
-		if data, err := l.loadAt(ctx, id, at); err == nil {
-			return data, nil
+		if !l.moved(ctx, failure, seen) {
+			return nil, failure
 		}
 	}
-	return nil, failure
+}
+
+var errUnknown = fmt.Errorf("%w: the index does not know a chunk that a snapshot needs", ErrDamaged)
+
+// lookAgain is how long the log, once read for an object that is gone, is not read for another.
+const lookAgain = time.Second
+
+// followed is the newest condemn entry that the index has followed for this loader.
+func (l *loader) followed() uint64 {
+	l.movedMu.Lock()
+	defer l.movedMu.Unlock()
+	return l.condemned
+}
+
+// moved reports whether an object that is gone may have been condemned and deleted, and its content moved, since
+// the index followed the log as far as seen. The index then answers from the log as it is now.
+func (l *loader) moved(ctx context.Context, err error, seen uint64) bool {
+	if l.fixed || !errors.Is(err, store.ErrNotFound) && !errors.Is(err, errUnknown) || ctx.Err() != nil {
+		return false
+	}
+	l.movedMu.Lock()
+	defer l.movedMu.Unlock()
+	if l.condemned != seen {
+		return true
+	}
+	st := l.r.ledger.State()
+	if st.Condemned == l.condemned && time.Since(l.looked) > lookAgain {
+		if l.r.ledger.Refresh(ctx) != nil {
+			return false
+		}
+		st, l.looked = l.r.ledger.State(), time.Now()
+	}
+	if st.Condemned == l.condemned {
+		return false
+	}
+	l.condemned = st.Condemned
+	l.r.follow(st)
+	return true
 }
 
 // fits reports whether a place is of the class and length that a chunk is known to have.
@@ -142,12 +193,21 @@ func fits(at *index.Found, size int64, t format.Type) bool {
 
 // locate finds a chunk of a known size and class.
 func (l *loader) locate(ctx context.Context, id format.ID, size int64, t format.Type) (index.Found, error) {
+	seen := l.followed()
+	at, err := l.locateOnce(ctx, id, size, t)
+	if err != nil && l.moved(ctx, err, seen) {
+		return l.locateOnce(ctx, id, size, t)
+	}
+	return at, err
+}
+
+func (l *loader) locateOnce(ctx context.Context, id format.ID, size int64, t format.Type) (index.Found, error) {
 	at, ok, err := l.r.index.Lookup(ctx, id)
 	if err != nil {
 		return at, fmt.Errorf("index: %w", err)
 	}
 	if !ok {
-		return at, fmt.Errorf("%w: the index does not know a chunk that a snapshot needs", ErrDamaged)
+		return at, errUnknown
 	}
 	if fits(&at, size, t) {
 		return at, nil

@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -87,6 +89,8 @@ type Repo struct {
 	writing      *writing
 	now          func() time.Time
 	obs          *observe.Observer
+
+	pending *pendingSegments
 
 	// derived from the dataset secret
 	dataID, metaID []byte
@@ -421,6 +425,7 @@ func checkKeyset(ks *format.Keyset, f *format.Format, object []byte) error {
 func build(s *store.Store, f *format.Format, object []byte, ks *format.Keyset, l *ledger.Ledger, c Config) (*Repo, error) {
 	r := &Repo{
 		store: s, format: f, formatObject: object, suite: seal.Suite(f.Suite), keys: ks, ledger: l, now: c.clock(), obs: c.Observer,
+		pending: &pendingSegments{},
 	}
 	if r.obs == nil {
 		r.obs = observe.New(observe.Options{})
@@ -451,7 +456,7 @@ func build(s *store.Store, f *format.Format, object []byte, ks *format.Keyset, l
 		Store: s, Suite: r.suite, Key: r.indexKey, Repo: f.Repo, CacheDir: cache, Memory: c.Memory,
 	}
 	r.index = index.New(r.indexConfig)
-	r.index.Set(l.State().Segments)
+	r.follow(l.State())
 	r.ring = newKeyring(s, f, ks)
 	r.packs = pack.NewReader(s, r.suite, f.Repo, r.ring)
 	r.loader = newLoader(r)
@@ -512,6 +517,43 @@ func decodeMemory(b []byte) *ledger.Memory {
 	}
 	m.State = b
 	return m
+}
+
+// pendingSegments are those of runs under way in this process: the log does not name them yet.
+type pendingSegments struct {
+	mu   sync.Mutex
+	list []format.Segment
+}
+
+// follow makes the index answer from the segments of a state, and from those of runs under way.
+func (r *Repo) follow(s *format.State) {
+	r.pending.mu.Lock()
+	defer r.pending.mu.Unlock()
+	list := slices.Clone(s.Segments)
+	for _, p := range r.pending.list {
+		if !slices.Contains(list, p) {
+			list = append(list, p)
+		}
+	}
+	r.index.Set(list)
+}
+
+// addSegment adds an index segment of a run under way. Its object may be nil.
+func (r *Repo) addSegment(s format.Segment, object []byte) error {
+	r.pending.mu.Lock()
+	defer r.pending.mu.Unlock()
+	if err := r.index.Add(s, object); err != nil {
+		return err
+	}
+	r.pending.list = append(r.pending.list, s)
+	return nil
+}
+
+// settle ends the wait of segments for the log: a run that stored them has ended.
+func (r *Repo) settle(segments []format.Segment) {
+	r.pending.mu.Lock()
+	defer r.pending.mu.Unlock()
+	r.pending.list = slices.DeleteFunc(r.pending.list, func(s format.Segment) bool { return slices.Contains(segments, s) })
 }
 
 // CanRead reports whether the key that opened the repository holds the reader's role.

@@ -7,13 +7,16 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gocloud.dev/blob/memblob"
 
 	"github.com/carekeep/carekeep/internal/format"
 	"github.com/carekeep/carekeep/internal/index"
+	"github.com/carekeep/carekeep/internal/ledger"
 	"github.com/carekeep/carekeep/internal/localfs"
 	"github.com/carekeep/carekeep/internal/observe"
 	"github.com/carekeep/carekeep/internal/pack"
 	"github.com/carekeep/carekeep/internal/seal"
+	"github.com/carekeep/carekeep/internal/store"
 )
 
 // An index that leads to other bytes than a chunk's, which only a writer's key can forge, is found out. It
@@ -24,7 +27,7 @@ func TestRestoreForgedIndex(t *testing.T) {
 	require.NoError(t, err)
 	dir := t.TempDir()
 	_, op := observe.New(observe.Options{}).Begin(t.Context(), "restore")
-	r := &Repo{dataID: key, index: index.New(index.Config{})} // an index that knows no other place
+	r := &Repo{dataID: key, index: index.New(index.Config{}), ledger: emptyLog(t)} // an index that knows no other place
 	r.loader = newLoader(r)
 	x := &restore{r: r, op: op, open: map[*restoreFile]struct{}{}, kept: newLeftovers(1 << 20)}
 	x.finished.L = &x.mu
@@ -76,4 +79,16 @@ func TestRestoreForgedIndex(t *testing.T) {
 	}
 	require.NoFileExists(t, filepath.Join(dir, "b"))
 	require.NoFileExists(t, filepath.Join(dir, "c"))
+}
+
+// emptyLog is the log of a repository in which nothing has happened.
+func emptyLog(t *testing.T) *ledger.Ledger {
+	key, err := seal.GenerateSigner()
+	require.NoError(t, err)
+	admin, err := seal.NewSigner(key)
+	require.NoError(t, err)
+	c := ledger.Config{Store: store.New(memblob.OpenBucket(nil), store.Options{}), AdminKey: admin.Public()}
+	l, err := ledger.Create(t.Context(), c, admin, &format.Enrolment{}, nil)
+	require.NoError(t, err)
+	return l
 }

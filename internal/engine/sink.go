@@ -49,6 +49,7 @@ type sink struct {
 	begin    sync.Once // writes the session object before the first pack
 	beginErr error
 
+	dead *condemned
 	seen seenSet // chunks of this run that the index does not know yet
 
 	mu       sync.Mutex
@@ -100,13 +101,13 @@ func (s *seenSet) remove(ids []format.ID) {
 	}
 }
 
-func (r *Repo) newSink(ctx context.Context, op *observe.Operation, run *host.Run, level compress.Level) (*sink, error) {
+func (r *Repo) newSink(ctx context.Context, op *observe.Operation, run *host.Run, dead *condemned, level compress.Level) (*sink, error) {
 	signer, err := seal.NewSigner(r.keys.Writer)
 	if err != nil {
 		return nil, err
 	}
 	s := &sink{
-		r: r, ctx: ctx, op: op, signer: signer, writer: ledger.SignerID(signer.Public()), run: run,
+		r: r, ctx: ctx, op: op, signer: signer, writer: ledger.SignerID(signer.Public()), run: run, dead: dead,
 		size: int(r.format.PackSize), level: level, buffers: pack.NewBuffers(packBuffers),
 		builder: r.newBuilder(signer),
 	}
@@ -189,7 +190,7 @@ func (s *sink) stored(_ context.Context, ref format.PackRef, frames []format.Fra
 
 // note adds a stored pack to the index in the making.
 func (s *sink) note(ref format.PackRef, frames []format.Frame) error {
-	s.packs = append(s.packs, format.Object{Type: ref.Type, Session: ref.Session, Hash: ref.Hash})
+	s.packs = append(s.packs, object(ref))
 	n := s.builder.AddPack(ref)
 	offset := uint32(0)
 	for _, f := range frames {
@@ -230,7 +231,7 @@ func (s *sink) flushIndex(ctx context.Context, partial bool) error {
 			return err
 		}
 	}
-	if err := s.r.index.Add(seg, object); err != nil {
+	if err := s.r.addSegment(seg, object); err != nil {
 		return err
 	}
 	s.segments = append(s.segments, seg)

@@ -26,7 +26,7 @@ func (r *Repo) Snapshots(ctx context.Context) ([]format.SnapRef, bool, error) {
 		return nil, false, err
 	}
 	st := r.ledger.State()
-	r.index.Set(st.Segments)
+	r.follow(st)
 	last := uint64(0)
 	if n := len(st.Snapshots); n > 0 {
 		last = st.Snapshots[n-1].Seq
@@ -56,11 +56,19 @@ func (r *Repo) Snapshot(ctx context.Context, ref format.SnapRef) (*Snapshot, err
 }
 
 func (r *Repo) openDescription(id format.SnapID, sealed []byte) (*format.Description, error) {
+	plain, err := r.openBody(bodyAAD(domainBody, r.format, id), sealed)
+	if err != nil {
+		return nil, err
+	}
+	return format.DecodeDescription(plain)
+}
+
+// openBody decrypts a sealed body.
+func (r *Repo) openBody(aad, sealed []byte) ([]byte, error) {
 	s, err := format.DecodeSealedBody(sealed)
 	if err != nil {
 		return nil, err
 	}
-	aad := bodyAAD(r.format, id)
 	me := recipientID(r.keys.ReaderKey)
 	for _, w := range s.Wraps {
 		if w.Recipient != me {
@@ -74,7 +82,7 @@ func (r *Repo) openDescription(id format.SnapID, sealed []byte) (*format.Descrip
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
-		return format.DecodeDescription(plain)
+		return plain, nil
 	}
 	return nil, fmt.Errorf("%w: it is not sealed to this reader", ErrRole)
 }
@@ -119,36 +127,11 @@ func (s *Snapshot) Problems(ctx context.Context) ([]format.Problem, error) {
 
 // Refs returns every object that the snapshot depends on.
 func (r *Repo) Refs(ctx context.Context, hash format.Hash) ([]format.Object, error) {
-	var chain []*format.Refs
-	for {
-		object, err := r.store.Get(ctx, format.RefsKey(hash), maxRefsObject)
-		if err != nil {
-			return nil, fmt.Errorf("refs: %w", err)
-		}
-		if hashOf(object) != hash {
-			return nil, fmt.Errorf("refs: %w: its digest is another", ErrDamaged)
-		}
-		x, err := format.DecodeRefsObject(object)
-		if err != nil {
-			return nil, fmt.Errorf("refs: %w", err)
-		}
-		if len(chain) > 0 && x.Depth != chain[len(chain)-1].Depth-1 {
-			return nil, fmt.Errorf("refs: %w: a chain of differences is broken", ErrDamaged)
-		}
-		chain = append(chain, x)
-		if x.Depth == 0 {
-			break
-		}
-		hash = x.Base
+	l, _, err := newRefsReader(r.store, nil).read(ctx, hash)
+	if err != nil {
+		return nil, fmt.Errorf("refs: %w", err)
 	}
-	var all []format.Object
-	var err error
-	for _, x := range slices.Backward(chain) {
-		if all, err = x.Apply(all); err != nil {
-			return nil, fmt.Errorf("refs: %w", err)
-		}
-	}
-	return all, nil
+	return l.objects, nil
 }
 
 const maxRefsObject = 256 << 20

@@ -1,6 +1,7 @@
 package format
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -10,15 +11,15 @@ import (
 // EntryKind says what a log entry records.
 type EntryKind byte
 
-// The kinds of log entries. The numbers are frozen. Forget, Condemn and Home are reserved: a reader of
-// version 1 keeps them in the chain.
+// The kinds of log entries. The numbers are frozen. Home is reserved: a reader of version 1 keeps it in the
+// chain.
 const (
 	KindGenesis    EntryKind = 1 // administrator: the first signers and recipients; entry 0
 	KindEnrol      EntryKind = 2 // administrator: a change of signers or recipients
 	KindSnapshot   EntryKind = 3 // writer
 	KindPartial    EntryKind = 4 // writer: what an unfinished run has stored
-	KindForget     EntryKind = 5 // administrator
-	KindCondemn    EntryKind = 6 // administrator
+	KindForget     EntryKind = 5 // administrator: snapshots that need not be kept any more
+	KindCondemn    EntryKind = 6 // administrator: objects that may be deleted from here on
 	KindCheckpoint EntryKind = 7 // writer or administrator: the state up to here
 	KindSlots      EntryKind = 8 // administrator: a key slot added or removed
 	KindHome       EntryKind = 9 // administrator
@@ -76,7 +77,7 @@ func DecodeLogEntry(object []byte) (e *LogEntry, signed, signature []byte, err e
 		d.fail("the first entry refers to others")
 	case e.Seq > 0 && (e.Checkpoint >= e.Seq || e.Enrolled >= e.Seq):
 		d.fail("an entry refers to one that lies ahead")
-	case len(e.Sealed) > 0 && e.Kind != KindSnapshot && e.Kind < 128:
+	case len(e.Sealed) > 0 && e.Kind != KindSnapshot && e.Kind != KindForget && e.Kind < 128:
 		d.fail("an entry of this kind has no sealed body")
 	}
 	return e, signed, signature, d.end()
@@ -168,21 +169,29 @@ func (c *Commit) Append(b []byte) []byte {
 	b = append(b, c.Outcome)
 	b = append(b, c.Refs[:]...)
 	b = appendSegments(b, c.Segments)
-	b = binary.AppendUvarint(b, uint64(len(c.Sessions)))
-	for _, s := range c.Sessions {
+	return appendSessions(b, c.Sessions)
+}
+
+func appendSessions(b []byte, list []SessionID) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, s := range list {
 		b = append(b, s[:]...)
 	}
 	return b
 }
 
+func (d *decoder) sessions() (list []SessionID) {
+	n := d.count(16)
+	for range n {
+		list = append(list, d.short())
+	}
+	return list
+}
+
 // DecodeCommit is the inverse of [Commit.Append].
 func DecodeCommit(b []byte) (*Commit, error) {
 	d := decoder{b: b}
-	c := &Commit{ID: d.short(), Outcome: d.u8(), Refs: d.hash(), Segments: d.segments()}
-	n := d.count(16)
-	for range n {
-		c.Sessions = append(c.Sessions, d.short())
-	}
+	c := &Commit{ID: d.short(), Outcome: d.u8(), Refs: d.hash(), Segments: d.segments(), Sessions: d.sessions()}
 	if d.err == nil && c.Outcome > 1 {
 		d.fail("an outcome is unknown")
 	}
@@ -238,6 +247,129 @@ type SnapRef struct {
 	Seq  uint64
 	Hash Hash  // of the log entry's object
 	Time int64 // of the log entry
+	Refs Hash  // of the list of what it depends on now; a collector that moves content writes a new one
+}
+
+func appendSnapshots(b []byte, list []SnapRef) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, r := range list {
+		b = append(b, r.ID[:]...)
+		b = binary.AppendUvarint(b, r.Seq)
+		b = append(b, r.Hash[:]...)
+		b = binary.BigEndian.AppendUint64(b, uint64(r.Time))
+		b = append(b, r.Refs[:]...)
+	}
+	return b
+}
+
+func (d *decoder) snapshots() (list []SnapRef) {
+	n := d.count(89)
+	for range n {
+		list = append(list, SnapRef{ID: d.short(), Seq: d.uvarint(), Hash: d.hash(), Time: int64(d.u64()), Refs: d.hash()})
+	}
+	return list
+}
+
+// Forget is the body of a forget entry: snapshots that leave the state. What they alone depend on is not
+// deleted before a condemn entry says so. The entry's sealed body is a record for the next decision, which
+// readers keep and do not interpret.
+type Forget struct {
+	Record    [16]byte // random; part of what seals the record
+	Plan      Hash     // digest of the plan that was carried out; zero when there was none
+	Snapshots []SnapID // strictly ascending; may be empty, when only the record is new
+}
+
+// Append encodes f.
+func (f *Forget) Append(b []byte) []byte {
+	b = append(b, f.Record[:]...)
+	b = append(b, f.Plan[:]...)
+	b = binary.AppendUvarint(b, uint64(len(f.Snapshots)))
+	for _, id := range f.Snapshots {
+		b = append(b, id[:]...)
+	}
+	return b
+}
+
+// DecodeForget is the inverse of [Forget.Append].
+func DecodeForget(b []byte) (*Forget, error) {
+	d := decoder{b: b}
+	f := &Forget{Record: d.short(), Plan: d.hash()}
+	n := d.count(16)
+	for i := range n {
+		f.Snapshots = append(f.Snapshots, d.short())
+		if i > 0 && bytes.Compare(f.Snapshots[i-1][:], f.Snapshots[i][:]) >= 0 {
+			d.fail("snapshots are out of order")
+		}
+	}
+	return f, d.end()
+}
+
+// NewRefs gives a snapshot another list of references.
+type NewRefs struct {
+	ID   SnapID
+	Refs Hash
+}
+
+// Condemn is the body of a condemn entry: what may be deleted from this entry on, by anybody and at any
+// time. No name in it is ever used again.
+type Condemn struct {
+	Previous  uint64      // sequence of the condemn entry before this one; 0 for none
+	Swept     uint64      // everything condemned up to that entry has been deleted; 0 for nothing
+	Forgotten uint64      // how many of the forgotten snapshots, the oldest in the state first, are dealt with
+	Refs      []NewRefs   // strictly ascending by ID
+	Removed   []Hash      // index segments that leave the state, strictly ascending
+	Added     []Segment   // index segments in their place
+	Sessions  []SessionID // sessions that the collector opened
+	Objects   []Object    // sorted by [CompareObjects]
+}
+
+// Append encodes c.
+func (c *Condemn) Append(b []byte) []byte {
+	b = binary.AppendUvarint(b, c.Previous)
+	b = binary.AppendUvarint(b, c.Swept)
+	b = binary.AppendUvarint(b, c.Forgotten)
+	b = binary.AppendUvarint(b, uint64(len(c.Refs)))
+	for _, r := range c.Refs {
+		b = append(b, r.ID[:]...)
+		b = append(b, r.Refs[:]...)
+	}
+	b = binary.AppendUvarint(b, uint64(len(c.Removed)))
+	for _, h := range c.Removed {
+		b = append(b, h[:]...)
+	}
+	b = appendSegments(b, c.Added)
+	b = appendSessions(b, c.Sessions)
+	return appendObjects(b, c.Objects)
+}
+
+// DecodeCondemn is the inverse of [Condemn.Append].
+func DecodeCondemn(b []byte) (*Condemn, error) {
+	d := decoder{b: b}
+	c := &Condemn{Previous: d.uvarint(), Swept: d.uvarint(), Forgotten: d.uvarint()}
+	n := d.count(48)
+	for i := range n {
+		c.Refs = append(c.Refs, NewRefs{ID: d.short(), Refs: d.hash()})
+		if i > 0 && bytes.Compare(c.Refs[i-1].ID[:], c.Refs[i].ID[:]) >= 0 {
+			d.fail("snapshots are out of order")
+		}
+	}
+	n = d.count(32)
+	for i := range n {
+		c.Removed = append(c.Removed, d.hash())
+		if i > 0 && bytes.Compare(c.Removed[i-1][:], c.Removed[i][:]) >= 0 {
+			d.fail("index segments are out of order")
+		}
+	}
+	c.Added, c.Sessions, c.Objects = d.segments(), d.sessions(), d.objects(true)
+	return c, d.end()
+}
+
+// Partial is what a run that has not committed yet has told the log of.
+type Partial struct {
+	Seq      uint64 // of its newest partial entry
+	Time     int64  // of that entry
+	Refs     Hash   // what the run has stored
+	Sessions []SessionID
 }
 
 // State is what a log adds up to, and the body of a checkpoint: with it and the entries after it a
@@ -248,6 +380,11 @@ type State struct {
 	Slots     []SlotInfo
 	Segments  []Segment
 	Snapshots []SnapRef // in the order of the log
+	Forgotten []SnapRef // and not yet dealt with by a condemn entry, in the order they were forgotten
+	Partials  []Partial // of runs that have not committed, in the order of the log
+	Recorded  uint64    // sequence of the newest forget entry; 0 for none
+	Condemned uint64    // sequence of the newest condemn entry; 0 for none
+	Swept     uint64    // everything condemned up to that entry has been deleted
 }
 
 // Append encodes s.
@@ -259,14 +396,18 @@ func (s *State) Append(b []byte) []byte {
 		b = appendSlot(b, x)
 	}
 	b = appendSegments(b, s.Segments)
-	b = binary.AppendUvarint(b, uint64(len(s.Snapshots)))
-	for _, r := range s.Snapshots {
-		b = append(b, r.ID[:]...)
-		b = binary.AppendUvarint(b, r.Seq)
-		b = append(b, r.Hash[:]...)
-		b = binary.BigEndian.AppendUint64(b, uint64(r.Time))
+	b = appendSnapshots(b, s.Snapshots)
+	b = appendSnapshots(b, s.Forgotten)
+	b = binary.AppendUvarint(b, uint64(len(s.Partials)))
+	for _, p := range s.Partials {
+		b = binary.AppendUvarint(b, p.Seq)
+		b = binary.BigEndian.AppendUint64(b, uint64(p.Time))
+		b = append(b, p.Refs[:]...)
+		b = appendSessions(b, p.Sessions)
 	}
-	return b
+	b = binary.AppendUvarint(b, s.Recorded)
+	b = binary.AppendUvarint(b, s.Condemned)
+	return binary.AppendUvarint(b, s.Swept)
 }
 
 // DecodeState is the inverse of [State.Append].
@@ -278,10 +419,12 @@ func DecodeState(b []byte) (*State, error) {
 		s.Slots = append(s.Slots, d.slot())
 	}
 	s.Segments = d.segments()
-	n = d.count(57)
+	s.Snapshots, s.Forgotten = d.snapshots(), d.snapshots()
+	n = d.count(42)
 	for range n {
-		s.Snapshots = append(s.Snapshots, SnapRef{ID: d.short(), Seq: d.uvarint(), Hash: d.hash(), Time: int64(d.u64())})
+		s.Partials = append(s.Partials, Partial{Seq: d.uvarint(), Time: int64(d.u64()), Refs: d.hash(), Sessions: d.sessions()})
 	}
+	s.Recorded, s.Condemned, s.Swept = d.uvarint(), d.uvarint(), d.uvarint()
 	return s, d.end()
 }
 

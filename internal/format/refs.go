@@ -8,12 +8,25 @@ import (
 
 // Object names one object that a snapshot depends on.
 type Object struct {
-	Type    Type      // TypeData, TypeMetadata, TypeIndex or TypeSession
-	Session SessionID // of a pack or a session; zero for an index segment
+	Type    Type      // TypeData, TypeMetadata, TypeIndex, TypeSession or TypeRefs
+	Session SessionID // of a pack or a session; zero for an index segment and for refs
 	Hash    Hash      // zero for a session
 }
 
 const objectSize = 1 + 16 + 32
+
+// Key is the object's name in the bucket; of a session that of its first generation.
+func (o Object) Key() string {
+	switch o.Type {
+	case TypeIndex:
+		return IndexKey(o.Hash)
+	case TypeRefs:
+		return RefsKey(o.Hash)
+	case TypeSession:
+		return SessionKey(o.Session, 0)
+	}
+	return PackKey(o.Type, o.Session, o.Hash)
+}
 
 func (o Object) append(b []byte) []byte {
 	b = append(b, byte(o.Type))
@@ -34,9 +47,13 @@ func CompareObjects(a, b Object) int {
 
 // Refs lists every object that a snapshot depends on, in clear so that space can be given back without a
 // key to the content. Where Depth is not 0 it is the difference to the list Base.
+//
+// Random makes every object another one. A list that is stored again must not have the name of one that a
+// collector may be deleting.
 type Refs struct {
 	Depth   uint8 // lists below this one
 	Base    Hash  // zero when Depth is 0
+	Random  [16]byte
 	Removed []Object
 	Added   []Object
 }
@@ -49,13 +66,43 @@ func (r *Refs) Append(b []byte) []byte {
 	b = append(b, Header(TypeRefs)...)
 	b = append(b, r.Depth)
 	b = append(b, r.Base[:]...)
-	for _, list := range [][]Object{r.Removed, r.Added} {
-		b = binary.AppendUvarint(b, uint64(len(list)))
-		for _, o := range list {
-			b = o.append(b)
-		}
+	b = append(b, r.Random[:]...)
+	b = appendObjects(b, r.Removed)
+	return appendObjects(b, r.Added)
+}
+
+func appendObjects(b []byte, list []Object) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, o := range list {
+		b = o.append(b)
 	}
 	return b
+}
+
+// objects decodes a sorted list of objects. Refs are named only where something is condemned.
+func (d *decoder) objects(refs bool) (list []Object) {
+	n := d.count(objectSize)
+	for range n {
+		o := Object{Type: Type(d.u8()), Session: d.short(), Hash: d.hash()}
+		switch {
+		case o.Type == TypeData, o.Type == TypeMetadata:
+		case o.Type == TypeIndex, o.Type == TypeRefs && refs:
+			if o.Session != (SessionID{}) {
+				d.fail("an object that no session holds names one")
+			}
+		case o.Type == TypeSession:
+			if o.Hash != (Hash{}) {
+				d.fail("a session is not named by a digest")
+			}
+		default:
+			d.fail("a reference's type is unknown")
+		}
+		list = append(list, o)
+	}
+	if d.err == nil && !strictlySorted(list) {
+		d.fail("references are out of order")
+	}
+	return list
 }
 
 // DecodeRefsObject is the inverse of [Refs.Append].
@@ -64,33 +111,11 @@ func DecodeRefsObject(object []byte) (*Refs, error) {
 		return nil, err
 	}
 	d := decoder{b: object[HeaderSize:]}
-	r := &Refs{Depth: d.u8(), Base: d.hash()}
+	r := &Refs{Depth: d.u8(), Base: d.hash(), Random: d.short()}
 	if r.Depth > MaxRefsDepth || (r.Depth == 0) != (r.Base == Hash{}) {
 		d.fail("a chain of references is out of range")
 	}
-	for _, list := range []*[]Object{&r.Removed, &r.Added} {
-		n := d.count(objectSize)
-		for range n {
-			o := Object{Type: Type(d.u8()), Session: d.short(), Hash: d.hash()}
-			switch o.Type {
-			case TypeData, TypeMetadata:
-			case TypeIndex:
-				if o.Session != (SessionID{}) {
-					d.fail("an index segment has no session")
-				}
-			case TypeSession:
-				if o.Hash != (Hash{}) {
-					d.fail("a session is not named by a digest")
-				}
-			default:
-				d.fail("a reference's type is unknown")
-			}
-			*list = append(*list, o)
-		}
-		if d.err == nil && !strictlySorted(*list) {
-			d.fail("references are out of order")
-		}
-	}
+	r.Removed, r.Added = d.objects(false), d.objects(false)
 	return r, d.end()
 }
 

@@ -86,7 +86,7 @@ func TestOnlyTheOwnerReads(t *testing.T) {
 	}
 	f, dir := enrol(t)
 	require.NoError(t, f.Save("x", []byte("value")))
-	r, err := f.NewRun("lineage")
+	r, err := f.NewRun("lineage", 0)
 	require.NoError(t, err)
 	w, err := r.Spool()
 	require.NoError(t, err)
@@ -171,7 +171,7 @@ func TestErrorsNameNoPath(t *testing.T) {
 	require.NoError(t, os.RemoveAll(dir))
 	require.NoError(t, os.WriteFile(dir, nil, 0o600)) // a file where the folder was
 	requirePathless(t, f.Save("x", nil))
-	_, err := f.NewRun("l")
+	_, err := f.NewRun("l", 0)
 	requirePathless(t, err)
 	_, err = f.Unfinished("l")
 	requirePathless(t, err)
@@ -253,7 +253,7 @@ func requirePrefix(t *testing.T, x *host.RecordReader, want []host.Record) (n in
 
 func TestRecords(t *testing.T) {
 	f, dir := enrol(t)
-	r, err := f.NewRun("l")
+	r, err := f.NewRun("l", 0)
 	require.NoError(t, err)
 	for _, n := range []int{0, 1, 5, 2000} {
 		w, err := r.Spool()
@@ -278,7 +278,7 @@ func TestRecords(t *testing.T) {
 // A file that was cut off anywhere reads as far as it is whole, and tells that it is not.
 func TestCutOffRecords(t *testing.T) {
 	f, dir := enrol(t)
-	r, err := f.NewRun("l")
+	r, err := f.NewRun("l", 0)
 	require.NoError(t, err)
 	w, err := r.Spool()
 	require.NoError(t, err)
@@ -317,7 +317,7 @@ func TestCutOffRecords(t *testing.T) {
 
 func TestSides(t *testing.T) {
 	f, dir := enrol(t)
-	r, err := f.NewRun("l")
+	r, err := f.NewRun("l", 0)
 	require.NoError(t, err)
 	defer r.End(true)
 	var want []format.Ref

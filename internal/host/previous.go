@@ -19,6 +19,7 @@ type Previous struct {
 	Description format.Description
 	Refs        format.Hash
 	RefsDepth   uint8
+	Condemned   uint64          // the newest condemn entry of the log when the snapshot was committed
 	Packs       []format.Object // the table that records count in
 
 	file string
@@ -28,6 +29,7 @@ func (p *Previous) append(b []byte) []byte {
 	b = append(b, p.Snapshot[:]...)
 	b = append(b, p.Outcome, p.RefsDepth)
 	b = append(b, p.Refs[:]...)
+	b = binary.BigEndian.AppendUint64(b, p.Condemned)
 	d := p.Description.Append(nil)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(d)))
 	b = append(b, d...)
@@ -66,6 +68,11 @@ func decodePrevious(b []byte) (*Previous, error) {
 	}
 	p.Outcome, p.RefsDepth = two[0], two[1]
 	copy(p.Refs[:], take(32))
+	seq := take(8)
+	if len(seq) < 8 {
+		return nil, bad
+	}
+	p.Condemned = binary.BigEndian.Uint64(seq)
 	d, err := format.DecodeDescription(counted())
 	if err != nil {
 		return nil, err

@@ -29,6 +29,9 @@ type Run struct {
 	Secret  [32]byte
 	Started time.Time
 	Lineage string
+	// Condemned is the newest condemn entry of the log when the run began: what it knows to be stored had
+	// not been condemned up to there.
+	Condemned uint64
 
 	journal *blockWriter
 }
@@ -46,8 +49,8 @@ const staleRun = 60 * 24 * time.Hour
 const beginning = time.Hour
 
 // NewRun begins a run with a fresh session.
-func (f *Folder) NewRun(lineage string) (*Run, error) {
-	r := &Run{f: f, Lineage: lineage, Started: time.Now()}
+func (f *Folder) NewRun(lineage string, condemned uint64) (*Run, error) {
+	r := &Run{f: f, Lineage: lineage, Started: time.Now(), Condemned: condemned}
 	seal.Random(r.Session[:])
 	seal.Random(r.Secret[:])
 	r.dir = filepath.Join(f.dir, "run-"+hex.EncodeToString(r.Session[:]))
@@ -65,6 +68,7 @@ func (f *Folder) NewRun(lineage string) (*Run, error) {
 	b := append([]byte{recordStart}, r.Session[:]...)
 	b = append(b, r.Secret[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Started.UnixNano()))
+	b = binary.BigEndian.AppendUint64(b, r.Condemned)
 	b = append(b, lineage...)
 	return r, r.record(b)
 }
@@ -162,13 +166,14 @@ func (f *Folder) adopt(dir, lineage string) *Run {
 		return nil
 	}
 	err = r.replay(func(kind byte, b []byte) error {
-		if kind != recordStart || len(b) < 56 {
+		if kind != recordStart || len(b) < 64 {
 			return errors.New("a journal does not begin as it should")
 		}
 		copy(r.Session[:], b)
 		copy(r.Secret[:], b[16:])
 		r.Started = time.Unix(0, int64(binary.BigEndian.Uint64(b[48:])))
-		r.Lineage = string(b[56:])
+		r.Condemned = binary.BigEndian.Uint64(b[56:])
+		r.Lineage = string(b[64:])
 		return errStop
 	})
 	switch {

@@ -43,7 +43,7 @@ func requireReplay(t *testing.T, r *host.Run, n byte) {
 }
 
 func journalled(t *testing.T, f *host.Folder, lineage string, n byte) *host.Run {
-	r, err := f.NewRun(lineage)
+	r, err := f.NewRun(lineage, 7)
 	require.NoError(t, err)
 	for i := byte(1); i <= n; i++ {
 		require.NoError(t, r.Stored(packRef(i)))

@@ -43,6 +43,8 @@ var (
 	ErrNoLog = errors.New("the repository has no commit log")
 	// ErrRolledBack: the store shows an older or another log than this host has seen.
 	ErrRolledBack = errors.New("the store's commit log is older than, or not the one, this host has seen before")
+	// ErrMoved: others have added entries since the one that a proposal was made after.
+	ErrMoved = errors.New("the commit log has moved on")
 )
 
 // Pin is a log position that a host has verified and remembers.
@@ -177,11 +179,18 @@ func (l *Ledger) Head() Pin {
 
 // State returns a copy of what the log adds up to at its head.
 func (l *Ledger) State() *format.State {
+	s, _ := l.At()
+	return s
+}
+
+// At returns what the log adds up to, as a copy, and the head that it is of.
+func (l *Ledger) At() (*format.State, Pin) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := *l.state
-	s.Slots, s.Segments, s.Snapshots = slices.Clone(s.Slots), slices.Clone(s.Segments), slices.Clone(s.Snapshots)
-	return &s
+	s.Slots, s.Segments = slices.Clone(s.Slots), slices.Clone(s.Segments)
+	s.Snapshots, s.Forgotten, s.Partials = slices.Clone(s.Snapshots), slices.Clone(s.Forgotten), slices.Clone(s.Partials)
+	return &s, l.head
 }
 
 // Damage lists the slots known to hold no valid entry. One that is not vouched for and comes after the
@@ -232,6 +241,8 @@ type Proposal struct {
 	// Build makes the entry's body from the state that it will follow. It is called again, with a newer
 	// state, after every lost race; its error ends the attempt.
 	Build func(*format.State) (body, sealed []byte, err error)
+	// After, if not nil, is the only entry that this one may follow. Otherwise Append fails with ErrMoved.
+	After *Pin
 }
 
 // Append commits an entry and returns where. It returns nil only when the entry is in the log; after an
@@ -242,6 +253,9 @@ func (l *Ledger) Append(ctx context.Context, p Proposal) (format.SnapRef, error)
 	for {
 		if l.newer {
 			return format.SnapRef{}, fmt.Errorf("commit log: %w: it holds entries of a later release, which must write here: use that release", format.ErrVersion)
+		}
+		if p.After != nil && *p.After != l.head {
+			return format.SnapRef{}, fmt.Errorf("commit log: %w", ErrMoved)
 		}
 		body, sealed, err := p.Build(l.state)
 		if err != nil {
@@ -285,6 +299,20 @@ func SignerID(public []byte) (id format.WriterID) {
 	h := sha256.Sum256(public)
 	copy(id[:], h[:])
 	return id
+}
+
+// SignedByAdmin reads an entry that the state names by its sequence alone, and refuses one that the
+// administrator did not sign.
+func (l *Ledger) SignedByAdmin(ctx context.Context, seq uint64) (*format.LogEntry, error) {
+	object, err := l.c.Store.Get(ctx, format.EntryKey(seq), maxEntry)
+	if err != nil {
+		return nil, fmt.Errorf("log entry %d: %w", seq, err)
+	}
+	e, err := l.signedByAdmin(seq, object)
+	if err != nil {
+		return nil, fmt.Errorf("log entry %d: %w: %w", seq, errAltered, err)
+	}
+	return e, nil
 }
 
 // Entry reads one committed entry again, and refuses other bytes than those the log holds.
@@ -373,7 +401,8 @@ func (l *Ledger) copyState() *format.State {
 		return nil
 	}
 	s := *l.state
-	s.Slots, s.Segments, s.Snapshots = slices.Clip(s.Slots), slices.Clip(s.Segments), slices.Clip(s.Snapshots)
+	s.Slots, s.Segments = slices.Clip(s.Slots), slices.Clip(s.Segments)
+	s.Snapshots, s.Forgotten = slices.Clip(s.Snapshots), slices.Clip(s.Forgotten)
 	return &s
 }
 
@@ -461,9 +490,27 @@ func (l *Ledger) take(e *format.LogEntry) error {
 			return errors.New("there is a snapshot of that id")
 		}
 		l.addSegments(c.Segments)
-		if e.Kind == format.KindSnapshot {
-			l.state.Snapshots = append(l.state.Snapshots, format.SnapRef{ID: c.ID, Seq: e.Seq, Hash: l.head.Hash, Time: e.Time})
+		// A run's entry stands for what it, and the runs it took over, have told before.
+		l.state.Partials = slices.DeleteFunc(slices.Clone(l.state.Partials), func(p format.Partial) bool {
+			return slices.ContainsFunc(p.Sessions, func(s format.SessionID) bool { return slices.Contains(c.Sessions, s) })
+		})
+		if e.Kind == format.KindPartial {
+			l.state.Partials = append(l.state.Partials, format.Partial{Seq: e.Seq, Time: e.Time, Refs: c.Refs, Sessions: c.Sessions})
+		} else {
+			l.state.Snapshots = append(l.state.Snapshots, format.SnapRef{ID: c.ID, Seq: e.Seq, Hash: l.head.Hash, Time: e.Time, Refs: c.Refs})
 		}
+	case format.KindForget:
+		f, err := format.DecodeForget(e.Body)
+		if err != nil {
+			return err
+		}
+		return forget(l.state, e.Seq, f)
+	case format.KindCondemn:
+		c, err := format.DecodeCondemn(e.Body)
+		if err != nil {
+			return err
+		}
+		return condemn(l.state, e.Seq, c)
 	case format.KindSlots:
 		c, err := format.DecodeSlotChange(e.Body)
 		if err != nil {

@@ -117,7 +117,7 @@ func (l *Ledger) load(ctx context.Context, head uint64) error {
 		if err != nil {
 			return err
 		}
-		ok, err := l.start(ctx, base)
+		ok, _, err := l.start(ctx, base)
 		if err != nil {
 			return err
 		}
@@ -155,21 +155,21 @@ func (l *Ledger) checkpointOf(ctx context.Context, at uint64) (uint64, error) {
 // start takes the checkpoint at base as the first state, if it is sound. Who is enrolled it may only repeat
 // from an entry that the administrator signed. For the rest, whoever is enrolled is trusted to have added
 // the log up; Verify, which check runs, adds it up again from entry 0.
-func (l *Ledger) start(ctx context.Context, base uint64) (bool, error) {
+func (l *Ledger) start(ctx context.Context, base uint64) (ok bool, signer format.WriterID, err error) {
 	object, err := l.c.Store.Get(ctx, format.EntryKey(base), maxEntry)
 	if errors.Is(err, store.ErrNotFound) {
-		return false, nil
+		return false, signer, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("commit log: %w", err)
+		return false, signer, fmt.Errorf("commit log: %w", err)
 	}
 	e, signed, sig, err := format.DecodeLogEntry(object)
 	if err != nil || e.Seq != base || e.Repo != l.c.Repo {
-		return false, nil
+		return false, signer, nil
 	}
 	st, err := format.DecodeState(e.Body)
 	if err != nil {
-		return false, nil
+		return false, signer, nil
 	}
 	key := l.c.AdminKey
 	switch {
@@ -177,23 +177,23 @@ func (l *Ledger) start(ctx context.Context, base uint64) (bool, error) {
 	case base != 0 && e.Kind == format.KindCheckpoint && st.Enrolled == e.Enrolled && st.Enrolled < base:
 		x, err := l.enrolment(ctx, st.Enrolled)
 		if err != nil {
-			return false, err
+			return false, signer, err
 		}
 		if x == nil || !bytes.Equal(x.Append(nil), st.Enrolment.Append(nil)) {
-			return false, nil // it enrols keys that the administrator did not
+			return false, signer, nil // it enrols keys that the administrator did not
 		}
 		if e.Signer != SignerID(l.c.AdminKey) {
 			key = writer(x, e.Signer)
 		}
 	default:
-		return false, nil
+		return false, signer, nil
 	}
 	if key == nil || seal.Verify(key, signDomain, signed, sig) != nil {
-		return false, nil
+		return false, signer, nil
 	}
 	l.state, l.checkpoint = st, base
 	l.head = Pin{Seq: base, Hash: sha256.Sum256(object), Chain: format.Chain(e.Prev, object)}
-	return true, nil
+	return true, e.Signer, nil
 }
 
 // enrolment reads an enrolment that the administrator signed, from its own entry. It is nil if there is
@@ -206,8 +206,8 @@ func (l *Ledger) enrolment(ctx context.Context, seq uint64) (*format.Enrolment, 
 	if err != nil {
 		return nil, fmt.Errorf("commit log: %w", err)
 	}
-	e, signed, sig, err := format.DecodeLogEntry(object)
-	if err != nil || e.Seq != seq || e.Repo != l.c.Repo || seal.Verify(l.c.AdminKey, signDomain, signed, sig) != nil {
+	e, err := l.signedByAdmin(seq, object)
+	if err != nil {
 		return nil, nil
 	}
 	switch e.Kind {
@@ -223,12 +223,26 @@ func (l *Ledger) enrolment(ctx context.Context, seq uint64) (*format.Enrolment, 
 	return nil, nil
 }
 
+// signedByAdmin decodes the entry of slot seq, which the administrator must have signed.
+func (l *Ledger) signedByAdmin(seq uint64, object []byte) (*format.LogEntry, error) {
+	e, signed, sig, err := format.DecodeLogEntry(object)
+	if err != nil {
+		return nil, err
+	}
+	if e.Seq != seq || e.Repo != l.c.Repo {
+		return nil, errors.New("the entry belongs elsewhere")
+	}
+	return e, seal.Verify(l.c.AdminKey, signDomain, signed, sig)
+}
+
+func sameState(a, b *format.State) bool { return bytes.Equal(a.Append(nil), b.Append(nil)) }
+
 // Verify reads the whole log from entry 0, checks every signature and the chain, and compares what it adds
 // up to with the state this ledger holds. It returns every slot that is no valid entry.
 func (l *Ledger) Verify(ctx context.Context) ([]Damage, error) {
 	head := l.Head()
 	v := &Ledger{c: l.c}
-	ok, err := v.start(ctx, 0)
+	ok, _, err := v.start(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +255,7 @@ func (l *Ledger) Verify(ctx context.Context) ([]Damage, error) {
 	if v.head != head {
 		return v.damage, fmt.Errorf("commit log: entry %d: %w", head.Seq, errAltered)
 	}
-	if !bytes.Equal(v.state.Append(nil), l.State().Append(nil)) {
+	if !sameState(v.state, l.State()) {
 		return v.damage, fmt.Errorf("commit log: %w", errContradicts)
 	}
 	return v.damage, nil

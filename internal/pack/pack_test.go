@@ -159,7 +159,7 @@ func TestRoundTrip(t *testing.T) {
 			}
 			require.NoError(t, reader.Frames(t.Context(), p.ref, at(p), check))
 			i := 0
-			require.NoError(t, reader.Whole(t.Context(), p.ref, &pack.Buffer{}, func(f format.Frame, where uint32, plain []byte) error {
+			require.NoError(t, reader.Whole(t.Context(), p.ref, &pack.Buffer{}, func(f format.Frame, where uint32, _, plain []byte) error {
 				require.Equal(t, p.frames[i].Chunks, f.Chunks)
 				require.Equal(t, at(p)[i].Offset, where)
 				require.NoError(t, check(i, plain))
@@ -191,7 +191,7 @@ func TestLastPack(t *testing.T) {
 		if n > pack.MinSize {
 			require.Less(t, float64(got), 1.035*float64(n)+1000)
 		}
-		require.NoError(t, r.reader(seal.T1, key).Whole(t.Context(), r.packs[0].ref, &pack.Buffer{}, func(_ format.Frame, _ uint32, plain []byte) error {
+		require.NoError(t, r.reader(seal.T1, key).Whole(t.Context(), r.packs[0].ref, &pack.Buffer{}, func(_ format.Frame, _ uint32, _, plain []byte) error {
 			require.Len(t, plain, n)
 			return nil
 		}))
@@ -333,7 +333,7 @@ func TestConcurrentAdd(t *testing.T) {
 	require.NoError(t, r.w.Flush(t.Context()))
 	reader, seen := r.reader(seal.T1, key), map[format.ID]bool{}
 	for _, p := range r.packs {
-		require.NoError(t, reader.Whole(t.Context(), p.ref, &pack.Buffer{}, func(f format.Frame, _ uint32, plain []byte) error {
+		require.NoError(t, reader.Whole(t.Context(), p.ref, &pack.Buffer{}, func(f format.Frame, _ uint32, _, plain []byte) error {
 			seen[f.Chunks[0].ID] = true
 			require.True(t, bytes.Equal(r.plain[f.Chunks[0].ID], plain))
 			return nil
@@ -391,7 +391,7 @@ func TestCoalescing(t *testing.T) {
 func TestDamage(t *testing.T) {
 	r, p := full(t)
 	whole := func(k keyring, ref format.PackRef) error {
-		return r.reader(seal.T1, k).Whole(t.Context(), ref, &pack.Buffer{}, func(format.Frame, uint32, []byte) error { return nil })
+		return r.reader(seal.T1, k).Whole(t.Context(), ref, &pack.Buffer{}, func(format.Frame, uint32, []byte, []byte) error { return nil })
 	}
 	frames := func(k keyring, ref format.PackRef) error {
 		return r.reader(seal.T1, k).Frames(t.Context(), ref, at(p), func(i int, plain []byte) error {
@@ -470,7 +470,7 @@ func TestPaddingIsZeros(t *testing.T) {
 		s := faultstore.New()
 		s.Set(ref.Key(), object)
 		r := pack.NewReader(store.New(s.Bucket(), store.Options{}), seal.T1, repo, key)
-		require.ErrorIs(t, r.Whole(t.Context(), ref, &pack.Buffer{}, func(format.Frame, uint32, []byte) error { return nil }), c.want)
+		require.ErrorIs(t, r.Whole(t.Context(), ref, &pack.Buffer{}, func(format.Frame, uint32, []byte, []byte) error { return nil }), c.want)
 	}
 }
 
@@ -487,7 +487,7 @@ func FuzzFooter(f *testing.F) {
 		s.Set(ref.Key(), object)
 		r := pack.NewReader(store.New(s.Bucket(), store.Options{}), seal.T1, repo, key)
 		end := uint32(0)
-		err := r.Whole(t.Context(), ref, &pack.Buffer{}, func(fr format.Frame, where uint32, plain []byte) error {
+		err := r.Whole(t.Context(), ref, &pack.Buffer{}, func(fr format.Frame, where uint32, _, plain []byte) error {
 			require.Equal(t, end, where)
 			require.Len(t, plain, int(fr.Plain))
 			end += fr.Stored

@@ -147,10 +147,10 @@ type Buffer struct {
 
 // Whole reads a whole pack and verifies all of it: its digest, the footer, every frame, and that what lies
 // between the last frame and the footer is zeros. F is called with each frame in the order of the pack;
-// where is the frame's offset in the pack's plaintext, and plain, the decoded frame, is valid until f
-// returns. An error that wraps [ErrDamaged] is of the pack; f may have been called before it. The error of f
+// where is the frame's offset in the pack's plaintext; stored and plain, the frame as it is stored and
+// decoded, are valid until f returns. An error that wraps [ErrDamaged] is of the pack; f may have been called before it. The error of f
 // is returned as it is.
-func (r *Reader) Whole(ctx context.Context, ref format.PackRef, b *Buffer, f func(frame format.Frame, where uint32, plain []byte) error) error {
+func (r *Reader) Whole(ctx context.Context, ref format.PackRef, b *Buffer, f func(frame format.Frame, where uint32, stored, plain []byte) error) error {
 	st, err := r.stream(ctx, ref)
 	if err != nil {
 		return err
@@ -185,7 +185,7 @@ func (r *Reader) Whole(ctx context.Context, ref format.PackRef, b *Buffer, f fun
 			}
 			plain = b.frame
 		}
-		if err := f(fr, uint32(where), plain); err != nil {
+		if err := f(fr, uint32(where), stored, plain); err != nil {
 			return err
 		}
 		where += int64(fr.Stored)

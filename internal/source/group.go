@@ -19,6 +19,21 @@ import (
 // on. The entry has mode 0600 and no times. It can be read once. r is not closed.
 func Stream(name string, r io.Reader) Source { return &stream{name: name, r: r} }
 
+// Again reports whether a source can be opened once more and gives the same. A stream cannot.
+func Again(s Source) bool {
+	switch s := s.(type) {
+	case *stream:
+		return false
+	case group:
+		for _, n := range s {
+			if !Again(n.Source) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 type stream struct {
 	name string
 	r    io.Reader

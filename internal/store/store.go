@@ -214,7 +214,13 @@ func (s *Store) Exists(ctx context.Context, key string) (ok bool, err error) {
 }
 
 // Size returns the length of an object in bytes.
-func (s *Store) Size(ctx context.Context, key string) (n int64, err error) {
+func (s *Store) Size(ctx context.Context, key string) (int64, error) {
+	l, err := s.Stat(ctx, key)
+	return l.Size, err
+}
+
+// Stat returns what the store says of an object.
+func (s *Store) Stat(ctx context.Context, key string) (l Listed, err error) {
 	err = s.retry(ctx, "stat", func() (bool, error) {
 		if err := s.enter(ctx); err != nil {
 			return false, err
@@ -224,10 +230,10 @@ func (s *Store) Size(ctx context.Context, key string) (n int64, err error) {
 		if err != nil {
 			return retryable(err), classify(err)
 		}
-		n = a.Size
+		l = Listed{key, a.Size, a.ModTime}
 		return false, nil
 	})
-	return n, err
+	return l, err
 }
 
 // Delete removes an object; one that is not there is success.
@@ -245,9 +251,16 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	})
 }
 
-// List calls f with the key and size of every object under prefix. Stores may lag behind, so nothing
-// that has to be right may rest on it.
-func (s *Store) List(ctx context.Context, prefix string, f func(key string, size int64) error) error {
+// Listed is what a listing says of an object.
+type Listed struct {
+	Key     string
+	Size    int64
+	Written time.Time // by the store's clock; zero if it does not say
+}
+
+// List calls f with every object under prefix. Stores may lag behind, so nothing that has to be right may
+// rest on it.
+func (s *Store) List(ctx context.Context, prefix string, f func(Listed) error) error {
 	it := s.bucket.List(&blob.ListOptions{Prefix: prefix})
 	for {
 		o, err := it.Next(ctx)
@@ -257,7 +270,7 @@ func (s *Store) List(ctx context.Context, prefix string, f func(key string, size
 		if err != nil {
 			return fmt.Errorf("list: %w", classify(err))
 		}
-		if err := f(o.Key, o.Size); err != nil {
+		if err := f(Listed{o.Key, o.Size, o.ModTime}); err != nil {
 			return err
 		}
 	}

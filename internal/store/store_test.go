@@ -67,13 +67,13 @@ func TestRoundTrip(t *testing.T) {
 	require.Empty(t, b)
 
 	var listed []string
-	require.NoError(t, s.List(ctx, "a/", func(key string, size int64) error {
-		listed = append(listed, fmt.Sprint(key, size))
+	require.NoError(t, s.List(ctx, "a/", func(o store.Listed) error {
+		listed = append(listed, fmt.Sprint(o.Key, o.Size))
 		return nil
 	}))
 	require.Equal(t, []string{"a/k7"}, listed)
 	stop := errors.New("stop")
-	require.ErrorIs(t, s.List(ctx, "", func(string, int64) error { return stop }), stop)
+	require.ErrorIs(t, s.List(ctx, "", func(store.Listed) error { return stop }), stop)
 	require.NoError(t, s.Delete(ctx, "a/k"))
 	require.NoError(t, s.Delete(ctx, "a/k"), "what is gone already")
 	ok, err := s.Exists(ctx, "a/k")

@@ -1,0 +1,81 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/ledger"
+)
+
+// ErrCondemned ends a run that was about to refer to what a collector has given free for deletion.
+var ErrCondemned = errors.New("space that this run relied on was given back meanwhile: run it again")
+
+// errRecheck sends a commit back: something was condemned since it last looked.
+var errRecheck = errors.New("something was condemned meanwhile")
+
+// condemned is what collectors have given free for deletion after some entry of the log. No run may refer to
+// it: a run commits only after it has read every entry before its own and found none of its objects condemned
+// there. It is safe for concurrent use.
+type condemned struct {
+	ledger *ledger.Ledger
+
+	mu    sync.Mutex
+	seq   uint64 // names are those of condemn entries up to here
+	names map[format.Object]struct{}
+}
+
+// newCondemned learns what was condemned after entry since.
+func newCondemned(ctx context.Context, l *ledger.Ledger, since uint64) (*condemned, error) {
+	c := &condemned{ledger: l, seq: since, names: map[format.Object]struct{}{}}
+	return c, c.read(ctx, l.State().Condemned)
+}
+
+// read learns what was condemned up to entry newest.
+func (c *condemned) read(ctx context.Context, newest uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.ledger.Condemned(ctx, newest, c.seq, func(_ uint64, _ int64, e *format.Condemn) error {
+		for _, o := range e.Objects {
+			c.names[o] = struct{}{}
+		}
+		return nil
+	})
+	if err == nil {
+		c.seq = max(c.seq, newest)
+	}
+	return err
+}
+
+// current reports whether everything is known that was condemned in a state of the log.
+func (c *condemned) current(s *format.State) bool { return c.at() == s.Condemned }
+
+func (c *condemned) at() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seq
+}
+
+func (c *condemned) has(o format.Object) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.names[o]
+	return ok
+}
+
+// check refuses a commit that names anything condemned.
+func (c *condemned) check(objects []format.Object, segments []format.Segment) error {
+	if slices.ContainsFunc(objects, c.has) ||
+		slices.ContainsFunc(segments, func(s format.Segment) bool { return c.has(format.Object{Type: format.TypeIndex, Hash: s.Hash}) }) {
+		return ErrCondemned
+	}
+	return nil
+}
+
+// stands reports whether a snapshot is still kept, with that list of references. What the list names is then
+// alive, and so are the lists that it is a difference to.
+func stands(s *format.State, id format.SnapID, refs format.Hash) bool {
+	return slices.ContainsFunc(s.Snapshots, func(r format.SnapRef) bool { return r.ID == id && r.Refs == refs })
+}
