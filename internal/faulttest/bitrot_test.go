@@ -157,7 +157,7 @@ func flip(key string, i int, mask byte) func(*faultstore.Store) {
 
 // step is every how many bytes of an object are damaged: all of them in the long run, but for packs, which are
 // most of the bytes. Of packs there is a sample here, with all that opening, reading and checking a repository
-// does; TestEveryByteOfPacks in package engine takes every byte of them, with all that can depend on it.
+// does; TestFlipAndCutPacks in package engine takes every byte of them, with all that can depend on it.
 func step(key string) int {
 	switch {
 	case isPack(key) && long():

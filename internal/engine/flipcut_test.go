@@ -171,10 +171,10 @@ func (w *packWorld) found(ctx context.Context, hash format.Hash) (bool, error) {
 	return c.rep.Found > 0, err
 }
 
-// TestEveryByteOfPacks flips a bit of every byte of every pack, and cuts every pack at every length: a reader
+// TestFlipAndCutPacks flips a bit of every byte of every pack, and cuts every pack at every length: a reader
 // gets the exact bytes or an error, and a check finds it. All other objects are treated so in package faulttest.
 // Without CAREKEEP_LONG=1 it takes a sample.
-func TestEveryByteOfPacks(t *testing.T) {
+func TestFlipAndCutPacks(t *testing.T) {
 	ctx := t.Context()
 	s, want := everyByteWorld(t)
 	step := 1499
