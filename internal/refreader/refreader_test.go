@@ -429,21 +429,28 @@ func TestCollectedMeanwhile(t *testing.T) {
 		_, err := s.References()
 		require.ErrorIs(t, err, errMissing)
 	}
-	snaps := early()
-	then.last = logName(1 << 40)
-	for i, s := range snaps {
-		if i == 0 {
-			require.ErrorIs(t, s.Walk(ignore), ErrForgotten)
-			_, err := s.References()
-			require.ErrorIs(t, err, ErrForgotten)
-			continue
-		}
+	// Each learns it by itself.
+	now := func(i int) Snapshot {
+		then.last = logName(forget - 1)
+		defer func() { then.last = logName(1 << 40) }()
+		return early()[i]
+	}
+	s := now(0)
+	require.ErrorIs(t, s.Walk(ignore), ErrForgotten)
+	s = now(0)
+	_, err = s.References()
+	require.ErrorIs(t, err, ErrForgotten)
+	for i := 1; i <= 2; i++ {
+		s := now(i)
 		require.NoError(t, s.Walk(ignore))
+		s = now(i)
 		list, err := s.References()
 		require.NoError(t, err)
 		require.NotEmpty(t, list)
 	}
-	got, err := list(snaps[0].r)
+	s = now(1)
+	require.NoError(t, s.Walk(ignore))
+	got, err := list(s.r)
 	require.NoError(t, err)
 	require.Equal(t, want.Snapshots, got)
 }
