@@ -243,8 +243,14 @@ func TestFlippedBytes(t *testing.T) {
 		objects, want := load(t, name)
 		good, err := Open(objects, want.Passwords[0])
 		require.NoError(t, err)
-		_, err = list(good) // loads index and sessions
+		_, err = list(good) // loads the index
 		require.NoError(t, err)
+		for id := range want.Sessions {
+			b, err := hex.DecodeString(id)
+			require.NoError(t, err)
+			_, err = good.session([16]byte(b))
+			require.NoError(t, err)
+		}
 		root := func(f *format, _ [16]byte, _ []byte) ([]byte, error) { // spares Argon2id
 			if f.salt == good.format.salt {
 				return good.format.stretched, nil
@@ -260,6 +266,9 @@ func TestFlippedBytes(t *testing.T) {
 					b[at] ^= 1 << (at % 8)
 					changed := maps.Clone(objects)
 					changed[object] = &fstest.MapFile{Data: b}
+					if slices.Contains(want.Condemned, object) && at%(97*101) != 0 {
+						continue // nothing leads to it: a few are tried
+					}
 					if p, ok := places[object]; ok && at >= 44 && at%(97*101) != 0 {
 						// No byte of that segment may be given out. A few are tried like other objects.
 						tag := int64(16)
