@@ -394,7 +394,7 @@ func (s *sink) commitPartial(ctx context.Context) error {
 	body := c.Append(nil)
 	for {
 		// The entry adds index segments to the state, which may name nothing condemned: others rely on it.
-		if err := s.dead.check(objects, s.segments); err != nil {
+		if err := s.dead.check(slices.Concat(objects, withSessions(s.located)), s.segments); err != nil {
 			return err
 		}
 		var newest uint64
@@ -438,6 +438,13 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 		}
 		return s.note(ref, frames)
 	}, func(seg format.Segment) error {
+		if whole {
+			// It also locates what the run it is of had taken over.
+			var err error
+			if whole, err = s.alive(ctx, seg); err != nil {
+				return err
+			}
+		}
 		if !whole || s.dead.has(format.Object{Type: format.TypeIndex, Hash: seg.Hash}) {
 			// What it locates and is still there goes to a segment of this run.
 			whole = true
@@ -461,6 +468,26 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 		s.sessions = append(s.sessions, run.Session)
 	}
 	return err
+}
+
+// alive reports whether nothing that a segment locates was condemned, and remembers what it locates. A segment
+// that is gone locates nothing.
+func (s *sink) alive(ctx context.Context, seg format.Segment) (bool, error) {
+	var located []format.Object
+	for p, err := range s.r.index.Packs(ctx, seg) {
+		if errors.Is(err, store.ErrNotFound) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		located = append(located, object(p))
+	}
+	if s.dead.check(withSessions(located), nil) != nil {
+		return false, nil
+	}
+	s.located = append(s.located, located...)
+	return true, nil
 }
 
 // abort waits for packs under way and drops the rest.

@@ -425,7 +425,7 @@ func (b *backup) commit(ctx context.Context, c *format.Commit, k *keeping) (form
 				if k != nil {
 					// Also what only the segments name: they make it known to later runs.
 					b.sink.mu.Lock()
-					own := withSessions(slices.Concat(k.packs, b.sink.packs))
+					own := withSessions(slices.Concat(k.packs, b.sink.packs, b.sink.located))
 					b.sink.mu.Unlock()
 					if err := b.dead.check(own, c.Segments); err != nil {
 						return nil, nil, err

@@ -56,6 +56,7 @@ type sink struct {
 	builder  *index.Builder
 	built    []format.ID // ids in builder
 	packs    []format.Object
+	located  []format.Object // by segments of runs that were cut off
 	segments []format.Segment
 	sessions []format.SessionID // that this run opened or took over
 	reported int                // packs named in a partial entry

@@ -243,8 +243,14 @@ func TestFlippedBytes(t *testing.T) {
 		objects, want := load(t, name)
 		good, err := Open(objects, want.Passwords[0])
 		require.NoError(t, err)
-		_, err = list(good) // loads index and sessions
+		_, err = list(good) // loads the index
 		require.NoError(t, err)
+		for id := range want.Sessions {
+			b, err := hex.DecodeString(id)
+			require.NoError(t, err)
+			_, err = good.session([16]byte(b))
+			require.NoError(t, err)
+		}
 		root := func(f *format, _ [16]byte, _ []byte) ([]byte, error) { // spares Argon2id
 			if f.salt == good.format.salt {
 				return good.format.stretched, nil
@@ -260,6 +266,9 @@ func TestFlippedBytes(t *testing.T) {
 					b[at] ^= 1 << (at % 8)
 					changed := maps.Clone(objects)
 					changed[object] = &fstest.MapFile{Data: b}
+					if slices.Contains(want.Condemned, object) && at%(97*101) != 0 {
+						continue // nothing leads to it: a few are tried
+					}
 					if p, ok := places[object]; ok && at >= 44 && at%(97*101) != 0 {
 						// No byte of that segment may be given out. A few are tried like other objects.
 						tag := int64(16)
@@ -429,21 +438,28 @@ func TestCollectedMeanwhile(t *testing.T) {
 		_, err := s.References()
 		require.ErrorIs(t, err, errMissing)
 	}
-	snaps := early()
-	then.last = logName(1 << 40)
-	for i, s := range snaps {
-		if i == 0 {
-			require.ErrorIs(t, s.Walk(ignore), ErrForgotten)
-			_, err := s.References()
-			require.ErrorIs(t, err, ErrForgotten)
-			continue
-		}
+	// Each learns it by itself.
+	now := func(i int) Snapshot {
+		then.last = logName(forget - 1)
+		defer func() { then.last = logName(1 << 40) }()
+		return early()[i]
+	}
+	s := now(0)
+	require.ErrorIs(t, s.Walk(ignore), ErrForgotten)
+	s = now(0)
+	_, err = s.References()
+	require.ErrorIs(t, err, ErrForgotten)
+	for i := 1; i <= 2; i++ {
+		s := now(i)
 		require.NoError(t, s.Walk(ignore))
+		s = now(i)
 		list, err := s.References()
 		require.NoError(t, err)
 		require.NotEmpty(t, list)
 	}
-	got, err := list(snaps[0].r)
+	s = now(1)
+	require.NoError(t, s.Walk(ignore))
+	got, err := list(s.r)
 	require.NoError(t, err)
 	require.Equal(t, want.Snapshots, got)
 }
