@@ -20,7 +20,7 @@ const (
 	// together, and a reader of one chunk decodes no more than this.
 	frameSize = 512 << 10
 	// metaFrameSize is the same for nodes, which are read one by one more often.
-	metaFrameSize = 128 << 10
+	metaFrameSize = 256 << 10
 	// flushEntries is how many chunks a run keeps in memory before it stores an index segment.
 	flushEntries = 128 << 10
 	// packBuffers is how many packs are in memory at once: one filling and two on their way.
