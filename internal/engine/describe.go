@@ -46,6 +46,7 @@ func (b *backup) describe(ctx context.Context) (*format.Commit, *keeping, error)
 	if err := b.sink.data.Flush(ctx); err != nil {
 		return nil, nil, err
 	}
+	b.sink.shed(1)
 	long, err := b.build(ctx, n)
 	if err != nil {
 		return nil, nil, err
@@ -59,6 +60,7 @@ func (b *backup) describe(ctx context.Context) (*format.Commit, *keeping, error)
 	if err := b.sink.meta.Flush(ctx); err != nil {
 		return nil, nil, err
 	}
+	b.sink.shed(0)
 	b.sink.mu.Lock()
 	err = b.sink.flushIndex(ctx, false)
 	c.Segments, c.Sessions = b.sink.segments, b.sink.sessions
