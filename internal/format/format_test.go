@@ -210,7 +210,6 @@ func TestWrongOrderIsRefused(t *testing.T) {
 	list := format.Object{Type: format.TypeRefs, Hash: format.Hash{1}}
 	session := format.Object{Type: format.TypeSession, Session: format.SessionID{1}}
 	for name, b := range map[string][]byte{
-		"forget none":               (&format.Forget{}).Append(nil),
 		"forget twice":              (&format.Forget{Snapshots: []format.SnapID{{1}, {1}}}).Append(nil),
 		"forget out of order":       (&format.Forget{Snapshots: []format.SnapID{{2}, {1}}}).Append(nil),
 		"condemn lists":             (&format.Condemn{Refs: []format.NewRefs{{ID: format.SnapID{1}}, {ID: format.SnapID{1}, Refs: format.Hash{1}}}}).Append(nil),

@@ -93,7 +93,6 @@ func TestInvalidForgetAndCondemn(t *testing.T) {
 	}{
 		"unknown snapshot":   {admin, (&format.Forget{Snapshots: []format.SnapID{snapID(1), snapID(9)}}).Append(nil), format.KindForget},
 		"forgotten already":  {admin, (&format.Forget{Snapshots: []format.SnapID{snapID(3)}}).Append(nil), format.KindForget},
-		"nothing forgotten":  {admin, (&format.Forget{}).Append(nil), format.KindForget},
 		"writer forgets":     {writer, (&format.Forget{Snapshots: []format.SnapID{snapID(1)}}).Append(nil), format.KindForget},
 		"writer condemns":    {writer, body(objects()), format.KindCondemn},
 		"an older previous":  {admin, body(format.Condemn{Previous: 5, Swept: 5}), format.KindCondemn},
