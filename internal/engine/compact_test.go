@@ -361,3 +361,35 @@ func TestCondemnedPackThatNobodyNeeds(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, findings(rep))
 }
+
+// What was opened before it was forgotten and deleted fails with its own error.
+func TestForgottenWhileRead(t *testing.T) {
+	l := live(t, 60)
+	a := l.day(0)
+	l.day(60)
+	r, err := engine.Open(t.Context(), l.bucket, checkKey, engine.Config{})
+	require.NoError(t, err)
+	refs, _, err := r.Snapshots(t.Context())
+	require.NoError(t, err)
+	s, err := r.Snapshot(t.Context(), refs[0])
+	require.NoError(t, err)
+	kept, err := r.Snapshot(t.Context(), refs[1])
+	require.NoError(t, err)
+	want := l.then[refs[1].ID]
+	l.forget(a)
+	l.compact(engine.CompactOptions{Grace: time.Nanosecond, Abandoned: time.Nanosecond, Shred: true})
+	_, err = r.Restore(t.Context(), s, t.TempDir(), engine.RestoreOptions{})
+	require.ErrorIs(t, err, engine.ErrForgotten)
+	for _, err = range s.Tree().Walk(t.Context(), ".") {
+		if err != nil {
+			break
+		}
+	}
+	require.ErrorIs(t, err, engine.ErrForgotten)
+	// The one that is kept was moved to other packs meanwhile, and is found there.
+	got := contents(t, kept)
+	require.Len(t, got, len(want))
+	for p, b := range want {
+		require.True(t, bytes.Equal(b, got[p]))
+	}
+}

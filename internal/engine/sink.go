@@ -178,13 +178,14 @@ func (s *sink) storeSession(ctx context.Context) error {
 
 // stored takes a pack that the store has into the run's index and the host's journal.
 func (s *sink) stored(_ context.Context, ref format.PackRef, frames []format.Frame) error {
+	// Together, or a segment recorded in between would seem to locate this pack.
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.run != nil {
 		if err := s.run.Stored(ref, frames); err != nil {
 			return err
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err := s.note(ref, frames); err != nil {
 		return err
 	}
