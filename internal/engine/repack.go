@@ -25,6 +25,9 @@ type usage struct {
 	dead   bool            // some chunk of it is dead
 }
 
+// footerBytes is what a chunk takes in its pack's footer.
+const footerBytes = 36
+
 func (u *usage) waste() int64 { return max(0, int64(u.ref.Size)-u.live) }
 
 // repack writes the packs again that waste most, and reports whether it is worth another look.
@@ -58,6 +61,11 @@ func (c *collector) repack(ctx context.Context) (moved bool, err error) {
 	if err := w.move(ctx, todo); err != nil {
 		return false, err
 	}
+	var before int64
+	for _, u := range todo {
+		before += int64(u.ref.Size)
+	}
+	c.tight = c.tight || w.size >= before // or it could go on for ever and gain nothing
 	known := map[format.SnapID]bool{}
 	for _, s := range m.state.Snapshots {
 		known[s.ID] = true
@@ -98,7 +106,7 @@ func (c *collector) usage(ctx context.Context, m *mark) (map[format.Object]*usag
 				continue
 			}
 			l := it.Location
-			u.live += (int64(l.Len)*int64(l.Stored) + int64(l.Plain) - 1) / int64(l.Plain)
+			u.live += (int64(l.Len)*int64(l.Stored)+int64(l.Plain)-1)/int64(l.Plain) + footerBytes
 		}
 	}
 	return packs, live, nil
@@ -123,11 +131,13 @@ func (c *collector) choose(m *mark, packs map[format.Object]*usage, shred map[fo
 		)
 	})
 	allowed := int64(c.o.Waste * float64(live))
-	var saved int64
+	var saved, size int64
 	after := map[format.Type]int64{} // what the wasteful ones will come to
 	wasteful := map[*usage]bool{}
 	for _, u := range list {
-		if waste <= allowed || 10*u.waste() < int64(u.ref.Size) {
+		// The gain is that of this round, not of rounds to come.
+		size += int64(u.ref.Size)
+		if waste <= allowed || 10*u.waste() < int64(u.ref.Size) || size > c.o.Round && len(wasteful) > 0 {
 			break
 		}
 		waste -= u.waste()
@@ -139,7 +149,7 @@ func (c *collector) choose(m *mark, packs map[format.Object]*usage, shred map[fo
 		full := int64(c.r.format.PackSize)
 		saved -= n/full*full + max(pack.Padme(n%full), pack.MinSize)
 	}
-	if 2*saved < allowed {
+	if saved <= 0 || 2*saved < allowed || c.tight {
 		clear(wasteful) // padding that would come back
 	}
 	if c.o.Shred {
@@ -147,7 +157,7 @@ func (c *collector) choose(m *mark, packs map[format.Object]*usage, shred map[fo
 			shred[u.ref.Session] = true // or the session would be half dead afterwards
 		}
 	}
-	var size int64
+	size = 0
 	for _, u := range list {
 		if !wasteful[u] && !shred[u.ref.Session] {
 			continue
@@ -238,6 +248,7 @@ type mover struct {
 
 	stored   sync.Mutex
 	numbers  map[number]format.Object
+	size     int64 // of the packs
 	builder  *index.Builder
 	segments []format.Segment
 
@@ -326,6 +337,7 @@ func (w *mover) store(_ context.Context, ref format.PackRef, frames []format.Fra
 	w.stored.Lock()
 	defer w.stored.Unlock()
 	w.numbers[number{ref.Type, ref.Number}] = object(ref)
+	w.size += int64(ref.Size)
 	n := w.builder.AddPack(ref)
 	offset := uint32(0)
 	for _, f := range frames {
