@@ -245,6 +245,7 @@ type mover struct {
 	out     []byte
 	into    map[format.Object]map[number]bool // packs that a pack's chunks went to
 	failed  map[format.Object]bool            // packs that could not be read whole
+	homes   map[format.ID]home                // so that what several packs hold is written once
 
 	stored   sync.Mutex
 	numbers  map[number]format.Object
@@ -266,6 +267,15 @@ type gatherKey struct {
 	class compress.Class
 }
 
+// home is where a chunk has gone: into a pack, or among those gathered for one.
+type home struct {
+	to number
+	in *gathered // nil once it is in a pack
+}
+
+// homeBytes is about what a remembered home takes.
+const homeBytes = 128
+
 // gathered are chunks that are to be compressed as one.
 type gathered struct {
 	buf    []byte
@@ -282,7 +292,7 @@ func (c *collector) newMover(ctx context.Context, alive func(format.ID) bool) (*
 		c: c, ctx: ctx, alive: alive, secret: make([]byte, seal.KeySize), enc: enc,
 		writers: map[format.Type]*pack.Writer{}, gather: map[gatherKey]*gathered{},
 		into: map[format.Object]map[number]bool{}, failed: map[format.Object]bool{},
-		numbers: map[number]format.Object{}, to: map[format.Object][]format.Object{},
+		homes: map[format.ID]home{}, numbers: map[number]format.Object{}, to: map[format.Object][]format.Object{},
 	}
 	seal.Random(w.session[:])
 	seal.Random(w.secret)
@@ -445,6 +455,11 @@ func (w *mover) moveAll(ctx context.Context, packs []*usage) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.finish(ctx)
+}
+
+// finish ends the packs that are begun. Chunks that are moved later may be stored once more, but in no pack twice.
+func (w *mover) finish(ctx context.Context) error {
 	for k := range w.gather {
 		if err := w.flush(ctx, k); err != nil {
 			return err
@@ -455,6 +470,7 @@ func (w *mover) moveAll(ctx context.Context, packs []*usage) error {
 			return err
 		}
 	}
+	clear(w.homes)
 	return nil
 }
 
@@ -498,11 +514,16 @@ func (w *mover) frame(ctx context.Context, from format.Object, f format.Frame, s
 		}
 		start += int(ch.Len)
 	}
-	if len(live) == 0 {
-		return nil
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if int64(len(w.homes)) > max(w.c.o.Memory/2, 1<<20)/homeBytes {
+		if err := w.finish(ctx); err != nil {
+			return err
+		}
+	}
+	if live, at = w.homeless(from, live, at); len(live) == 0 {
+		return nil
+	}
 	if len(live) == len(f.Chunks) && len(plain) >= frameSize/4 {
 		return w.add(ctx, from.Type, f.Codec, stored, live, map[format.Object]bool{from: true})
 	}
@@ -527,8 +548,29 @@ func (w *mover) frame(ctx context.Context, from format.Object, f format.Frame, s
 		}
 		g.buf, g.chunks = append(g.buf, data...), append(g.chunks, ch)
 		g.from[from] = true
+		w.homes[ch.ID] = home{in: g}
 	}
 	return nil
+}
+
+// homeless leaves out the chunks that were moved out of another pack, and notes where they have gone.
+func (w *mover) homeless(from format.Object, live []format.Chunk, at []int) ([]format.Chunk, []int) {
+	n := 0
+	for i, ch := range live {
+		h, ok := w.homes[ch.ID]
+		switch {
+		case !ok:
+			w.homes[ch.ID] = home{}
+			live[n], at[n] = ch, at[i]
+			n++
+		case h == home{}: // twice in this frame
+		case h.in != nil:
+			h.in.from[from] = true
+		default:
+			w.into[from][h.to] = true
+		}
+	}
+	return live[:n], at[:n]
 }
 
 // flush compresses what was gathered.
@@ -552,8 +594,12 @@ func (w *mover) add(ctx context.Context, t format.Type, codec byte, stored []byt
 	if err := x.Add(ctx, codec, stored, chunks); err != nil {
 		return err
 	}
+	to := number{t, x.Number()}
 	for o := range from {
-		w.into[o][number{t, x.Number()}] = true
+		w.into[o][to] = true
+	}
+	for _, ch := range chunks {
+		w.homes[ch.ID] = home{to: to}
 	}
 	return nil
 }

@@ -50,7 +50,8 @@ type sink struct {
 	beginErr error
 
 	dead *condemned
-	seen seenSet // chunks of this run that the index does not know yet
+	seen seenSet  // chunks of this run that the index does not know yet
+	mine sync.Map // digests of the segments of this run, by format.Hash
 
 	mu       sync.Mutex
 	builder  *index.Builder
@@ -231,6 +232,7 @@ func (s *sink) flushIndex(ctx context.Context, partial bool) error {
 			return err
 		}
 	}
+	s.mine.Store(seg.Hash, nil)
 	if err := s.r.addSegment(seg, object); err != nil {
 		return err
 	}
@@ -248,7 +250,7 @@ func (s *sink) known(ctx context.Context, id format.ID) (bool, error) {
 	if s.seen.has(id) {
 		return true, nil
 	}
-	_, ok, err := s.r.index.LookupFrom(ctx, id, s.writer)
+	_, ok, err := s.place(ctx, id)
 	return ok, err
 }
 
