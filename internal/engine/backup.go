@@ -522,9 +522,14 @@ func (b *backup) spoolFeed(run *host.Run) *recordFeed {
 	}
 	b.closers = append(b.closers, rr.Close)
 	return &recordFeed{started: run.Started, unproven: true, next: func(r *host.Record) error {
-		err := rr.Next(r)
-		if err != nil {
-			return err
+		for {
+			if err := rr.Next(r); err != nil {
+				return err
+			}
+			// What a tree of references names cannot be proven to be there still: the snapshot before may have it.
+			if r.Entry.Content.Level == 0 {
+				break
+			}
 		}
 		r.Packs = nil // they count in a table that was never written
 		if r.Side != 0 {
