@@ -55,13 +55,13 @@ type sink struct {
 	beginErr error
 
 	dead *condemned
-	seen seenSet // chunks of this run that the index does not know yet
+	seen seenSet  // chunks of this run that the index does not know yet
+	mine sync.Map // digests of the segments of this run, by format.Hash
 
 	mu       sync.Mutex
 	builder  *index.Builder
 	built    []format.ID // ids in builder
 	packs    []format.Object
-	located  []format.Object // by segments of runs that were cut off
 	segments []format.Segment
 	sessions []format.SessionID // that this run opened or took over
 	reported int                // packs named in a partial entry
@@ -239,6 +239,7 @@ func (s *sink) flushIndex(ctx context.Context, partial bool) error {
 			return err
 		}
 	}
+	s.mine.Store(seg.Hash, nil)
 	if err := s.r.addSegment(seg, object); err != nil {
 		return err
 	}
@@ -269,7 +270,7 @@ func (s *sink) known(ctx context.Context, id format.ID) (bool, error) {
 	if s.seen.has(id) {
 		return true, nil
 	}
-	_, ok, err := s.r.index.LookupFrom(ctx, id, s.writer)
+	_, ok, err := s.place(ctx, id)
 	return ok, err
 }
 
