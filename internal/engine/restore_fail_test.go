@@ -121,7 +121,7 @@ func longNames(n int) fstest.MapFS {
 
 // A damaged tree ends a restore, but what comes before is restored.
 func TestRestoreDamagedTree(t *testing.T) {
-	s, files := faultstore.New(), longNames(6000)
+	s, files := faultstore.New(), longNames(3000)
 	r, err := engine.Create(t.Context(), s.Bucket(), checkKey, engine.Config{KDF: quickKDF(t)})
 	require.NoError(t, err)
 	_, err = r.Backup(t.Context(), source.FromFS(files), engine.BackupOptions{})
