@@ -74,6 +74,7 @@ type vectorJSON struct {
 	Damage    []uint64          `json:"damage"`
 	Snapshots []snapshotJSON    `json:"snapshots"`
 	Forgotten []string          `json:"forgotten"`
+	Record    string            `json:"record"`
 	Condemned []string          `json:"condemned"`
 	Swept     []string          `json:"swept"`
 }
@@ -178,6 +179,9 @@ func TestVectors(t *testing.T) {
 				got, err := list(r)
 				require.NoError(t, err)
 				require.Equal(t, want.Snapshots, got)
+				record, err := r.Record()
+				require.NoError(t, err)
+				require.Equal(t, want.Record, string(record))
 				for k, v := range map[string][]byte{
 					"data id": r.dataID, "metadata id": r.metaID, "index": r.index,
 				} {
@@ -387,6 +391,53 @@ func TestCollected(t *testing.T) {
 	}
 }
 
+// TestRecord opens the record of every entry that forgets; the state names the newest.
+func TestRecord(t *testing.T) {
+	objects, want := load(t, "repo-v1")
+	r, err := Open(objects, want.Passwords[0])
+	require.NoError(t, err)
+	newest, last := r.state.recorded, uint64(0)
+	var records []string
+	for seq := range r.head + 1 {
+		if e, _, _ := r.slot(seq); e == nil || e.kind != 5 {
+			r.state.recorded = seq
+			_, err := r.Record()
+			require.Equal(t, seq == 0, err == nil, seq)
+			continue
+		}
+		r.state.recorded = seq
+		b, err := r.Record()
+		require.NoError(t, err)
+		records, last = append(records, string(b)), seq
+	}
+	require.Equal(t, []string{"record 1", "record 2", "record 3", want.Record}, records)
+	require.Equal(t, last, newest)
+	r.state.recorded = newest
+
+	// Another entry's sealed body does not open in its place.
+	e, _, err := r.slot(newest)
+	require.NoError(t, err)
+	id, _, err := decodeForget(e.body)
+	require.NoError(t, err)
+	_, err = r.openBody("carekeep/v1 snapshot", id, e.sealed)
+	require.ErrorIs(t, err, errAuth)
+	id[0] ^= 1
+	_, err = r.openBody("carekeep/v1 record", id, e.sealed)
+	require.ErrorIs(t, err, errAuth)
+	e.raw[len(e.raw)-1] ^= 1
+	objects[logName(newest)] = &fstest.MapFile{Data: e.raw}
+	_, err = r.Record()
+	require.Error(t, err, "not the administrator's")
+
+	objects, want = load(t, "repo-f1")
+	r, err = Open(objects, want.Passwords[0])
+	require.NoError(t, err)
+	b, err := r.Record()
+	require.NoError(t, err)
+	require.Nil(t, b)
+	require.Empty(t, want.Record)
+}
+
 // growing shows the log only up to a slot.
 type growing struct {
 	fstest.MapFS
@@ -477,7 +528,7 @@ func TestForgetAndCondemn(t *testing.T) {
 		return (&Repository{}).apply(&entry{kind: kind, seq: 9, body: bytes.Join(body, nil)}, before)
 	}
 	ids := func(v ...byte) (b []byte) {
-		b = append(make([]byte, 32), byte(len(v)))
+		b = append(make([]byte, 16+32), byte(len(v)))
 		for _, n := range v {
 			x := id(n)
 			b = append(b, x[:]...)
@@ -489,9 +540,14 @@ func TestForgetAndCondemn(t *testing.T) {
 	require.Empty(t, s.snaps)
 	require.Equal(t, []snapRef{before.forgotten[0], before.snaps[0], before.snaps[1]}, s.forgotten)
 	require.Len(t, before.snaps, 2)
+	require.EqualValues(t, 9, s.recorded)
+	s, ok = apply(5, ids())
+	require.True(t, ok, "one that only records")
+	require.Equal(t, before.snaps, s.snaps)
+	require.EqualValues(t, 9, s.recorded)
 	for name, body := range map[string][]byte{
-		"none": ids(), "unknown": ids(1, 5), "forgotten already": ids(3), "out of order": ids(2, 1), "twice": ids(1, 1),
-		"left over": append(ids(1), 0), "cut off": ids(1)[:40],
+		"unknown": ids(1, 5), "forgotten already": ids(3), "out of order": ids(2, 1), "twice": ids(1, 1),
+		"left over": append(ids(1), 0), "cut off": ids(1)[:56],
 	} {
 		_, ok := apply(5, body)
 		require.False(t, ok, name)
