@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 	_ "time/tzdata" // the zones of the world, for machines that have none
 )
@@ -326,7 +327,7 @@ func unmarshalName[T ~uint8](what string, names []string, text []byte, v *T) err
 	return fmt.Errorf("%s %q: expected one of %q", what, clip(string(text)), names)
 }
 
-// strict decodes one JSON value and refuses unknown fields and anything after it.
+// strict decodes one JSON value and refuses unknown fields, fields given twice and anything after it.
 func strict(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
@@ -336,5 +337,33 @@ func strict(data []byte, v any) error {
 	if _, err := d.Token(); err != io.EOF {
 		return errors.New("there is something after the JSON value")
 	}
-	return nil
+	return repeated(json.NewDecoder(bytes.NewReader(data)))
+}
+
+// repeated returns an error if an object in the JSON value that comes next names a field twice, which
+// encoding/json lets pass, as it does names in another case.
+func repeated(d *json.Decoder) error {
+	open, err := d.Token()
+	if err != nil || open != json.Delim('{') && open != json.Delim('[') {
+		return err
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		if open == json.Delim('{') {
+			key, err := d.Token()
+			if err != nil {
+				return err
+			}
+			name := strings.ToLower(fmt.Sprint(key))
+			if seen[name] {
+				return fmt.Errorf("field %q is given twice", clip(name))
+			}
+			seen[name] = true
+		}
+		if err := repeated(d); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token()
+	return err
 }
