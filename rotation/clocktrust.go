@@ -147,12 +147,12 @@ func (p *TimePolicy) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// moment makes t safe to calculate and to print with: in UTC, without a monotonic reading, within the years 1 to 9000.
+// moment makes t safe to calculate and to print with: in UTC, without a monotonic reading, within the years 2 to 9000.
 func moment(t time.Time) time.Time {
 	if t.IsZero() {
 		return time.Time{}
 	}
-	lowest, highest := time.Time{}.Add(time.Nanosecond), time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC)
+	lowest, highest := time.Date(2, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9000, 1, 1, 0, 0, 0, 0, time.UTC)
 	switch t = t.Round(0).UTC(); {
 	case t.Before(lowest):
 		return lowest
@@ -166,7 +166,7 @@ func moment(t time.Time) time.Time {
 func later(t time.Time, s Span) time.Time {
 	t = t.UTC()
 	midnight := t.Truncate(24 * time.Hour)
-	return s.From(DayOf(t)).utc().Add(t.Sub(midnight))
+	return moment(until(s, DayOf(t)).utc().Add(t.Sub(midnight)))
 }
 
 // earlier takes a span from an instant, by the calendar of UTC.

@@ -17,11 +17,11 @@ type Change struct {
 // policies themselves: neither budgets nor ratchets are looked at, which only delay what it shows. Promises, holds, locks
 // and an unusable clock count, as they do in [Evaluate].
 func Diff(old, new Policy, c Catalogue, v TimeVerdict) ([]Change, error) {
-	was, err := evaluate(old, c, v, false)
+	was, err := evaluate(old, c, v, options{})
 	if err != nil {
 		return nil, fmt.Errorf("the old one: %w", err)
 	}
-	now, err := evaluate(new, c, v, false)
+	now, err := evaluate(new, c, v, options{})
 	if err != nil {
 		return nil, fmt.Errorf("the new one: %w", err)
 	}

@@ -25,11 +25,15 @@ import (
 // The same arguments give the same plan. Once it has been carried out ([Catalogue.After]), Evaluate with the same verdict
 // releases nothing.
 func Evaluate(p Policy, c Catalogue, v TimeVerdict) (Plan, error) {
-	return evaluate(p, c, v, true)
+	return evaluate(p, c, v, options{bound: true})
 }
 
-// evaluate with bound false looks at the policy alone: no earlier one, no budget.
-func evaluate(p Policy, c Catalogue, v TimeVerdict, bound bool) (Plan, error) {
+type options struct {
+	bound  bool   // by earlier policies and budgets; otherwise only the policy itself is looked at
+	keeper Keeper // decides instead of the policy's rules
+}
+
+func evaluate(p Policy, c Catalogue, v TimeVerdict, o options) (Plan, error) {
 	if err := p.Validate(); err != nil {
 		return Plan{}, err
 	}
@@ -47,8 +51,8 @@ func evaluate(p Policy, c Catalogue, v TimeVerdict, bound bool) (Plan, error) {
 	for i, pt := range c.Points {
 		e.byID[pt.ID] = i
 	}
-	e.look(p, time.Time{})
-	if bound {
+	e.look(p, time.Time{}, o.keeper)
+	if o.bound {
 		e.lookBack(p)
 	}
 	e.keeps = make([][]Reason, len(c.Points))
@@ -56,7 +60,7 @@ func evaluate(p Policy, c Catalogue, v TimeVerdict, bound bool) (Plan, error) {
 		e.gather(i)
 	}
 	e.closeOver()
-	if bound {
+	if o.bound {
 		e.spend()
 	}
 	return e.plan(p), nil
@@ -91,8 +95,8 @@ type view struct {
 	notes      []Note
 }
 
-// look adds what a policy says.
-func (e *evaluation) look(p Policy, until time.Time) {
+// look adds what a policy says, or the Keeper in its place.
+func (e *evaluation) look(p Policy, until time.Time, keeper Keeper) {
 	n := len(e.c.Points)
 	w := &view{
 		policy: p, until: until, today: p.Zone.BusinessDay(e.now),
@@ -115,6 +119,10 @@ func (e *evaluation) look(p Policy, until time.Time) {
 	for _, name := range sortedKeys(lineages) {
 		members := lineages[name]
 		k := w.rule[members[0]]
+		if keeper != nil {
+			w.like(keeper, e.c, name, members, e.now)
+			continue
+		}
 		if k < 0 {
 			continue
 		}
@@ -143,8 +151,10 @@ func (e *evaluation) lookBack(p Policy) {
 			replaced = past[i].At
 			continue
 		}
-		if until := later(replaced, old.Ratchet); e.now.Before(until) && old.Digest() != current {
-			e.look(old, until)
+		// It binds for whole business days, as ages and promises do.
+		until := later(replaced, old.Ratchet)
+		if e.views[0].today.Before(firstDayAfter(p.Zone, until)) && old.Digest() != current {
+			e.look(old, until, nil)
 		}
 		replaced = past[i].At
 	}
@@ -258,16 +268,14 @@ func (w *view) tier(c Catalogue, members []int, t Tier, place string) {
 				claimed = claimed || w.good[i]
 			}
 		}
+		// A bucket that was granted by a policy of other preferences may still have to wait for its day.
 		provisional := -1
-		if !claimed {
-			chosen, decided := w.choose(b, t)
-			switch {
-			case chosen < 0:
-			case decided:
-				owners, claimed = append(owners, chosen), true
-			default:
-				provisional = chosen
-			}
+		switch chosen, decided := w.choose(b, t); {
+		case chosen < 0 || slices.Contains(owners, chosen):
+		case !decided:
+			provisional = chosen
+		case !claimed:
+			owners, claimed = append(owners, chosen), true
 		}
 		for _, i := range b.members {
 			end := until(t.Within, w.days[i])
@@ -445,19 +453,16 @@ func (e *evaluation) ratchet(i int, old *view) {
 	if len(reasons) == 0 {
 		return
 	}
-	end, r := Day{}, reasons[0]
+	// The reason that lasts longest by itself. One that ends by no date, such as a count, may end any day.
+	r := reasons[0]
 	for _, x := range reasons {
-		if x.Until.IsZero() {
-			end, r = Day{}, x
-			break
-		}
-		if x.Until.After(end) {
-			end, r = x.Until, x
+		if x.Until.After(r.Until) {
+			r = x
 		}
 	}
-	z := e.views[0].policy.Zone
-	bound := firstDayAfter(z, old.until)
-	if end.IsZero() || bound.Before(end) {
+	bound := firstDayAfter(e.views[0].policy.Zone, old.until)
+	end := r.Until
+	if bound.Before(end) {
 		end = bound
 	}
 	e.keeps[i] = append(e.keeps[i], Reason{Code: CodeRatchet, Rule: "ratchet", Until: end,
@@ -508,8 +513,8 @@ func (e *evaluation) spend() {
 	points, bytes := int64(math.MaxInt64), int64(math.MaxInt64)
 	for _, w := range e.views {
 		b := w.policy.Budget
-		if len(w.policy.Rules) == 0 {
-			continue
+		if b == (Budget{}) {
+			continue // a policy without rules, which lets nothing go
 		}
 		usedPoints, usedBytes := int64(0), int64(0)
 		since := earlier(e.now, b.Per)
@@ -627,9 +632,11 @@ func (e *evaluation) plan(p Policy) Plan {
 func (e *evaluation) grant(i int) Grant {
 	pt, w := e.c.Points[i], e.views[0]
 	g := Grant{Point: pt.ID}
-	for _, name := range w.granted[i] {
-		if !slices.Contains(pt.Promoted, name) {
-			g.Buckets = append(g.Buckets, name)
+	for _, w := range e.views { // also what a policy gives that binds by its ratchet alone
+		for _, name := range w.granted[i] {
+			if !slices.Contains(pt.Promoted, name) && !slices.Contains(g.Buckets, name) {
+				g.Buckets = append(g.Buckets, name)
+			}
 		}
 	}
 	if !w.policy.Promise.IsZero() && !w.promised[i].IsZero() {

@@ -148,6 +148,8 @@ func TestRatchet(t *testing.T) {
 	require.GreaterOrEqual(t, len(s.plan(t, s.c.Policies[2].Policy).Keeps()), 30)
 	s.c.Policies = s.c.Policies[:2]
 	s.days(1)
+	require.GreaterOrEqual(t, len(s.plan(t, short).Keeps()), 30, "it binds for whole business days")
+	s.days(1)
 	require.Len(t, s.plan(t, short).Keeps(), 2)
 
 	// Keeping more works at once.
@@ -309,4 +311,49 @@ func TestCatalogueRefused(t *testing.T) {
 		require.ErrorContains(t, err, "catalogue: ")
 		require.Zero(t, s.c.Digest())
 	}
+}
+
+// P22: no bucket of one tier is called like one of another, and none is given twice.
+func TestBucketNames(t *testing.T) {
+	p := keep(t, rotation.Tier{Period: rotation.Hourly, Count: 1000, Within: span("1d")},
+		rotation.Tier{Period: rotation.Daily, Count: 1000, Within: span("1000d")},
+		rotation.Tier{Period: rotation.Weekly, Count: 200, Within: span("200w")},
+		rotation.Tier{Period: rotation.Monthly, Count: 50, Within: span("50m")},
+		rotation.Tier{Period: rotation.Quarterly, Count: 20, Within: span("60m")},
+		rotation.Tier{Period: rotation.Yearly, Count: 6, Within: span("6y")})
+	s := newSeries(t, "2024-12-20 20:00")
+	s.nights(800)
+	names := map[string]bool{}
+	for _, g := range s.plan(t, p).Grants {
+		for _, name := range g.Buckets {
+			require.False(t, names[name], name)
+			names[name] = true
+		}
+	}
+	for _, name := range []string{
+		"hourly 2027-01-31T20:00+11:00", "daily 2026-01-01", "weekly 2026-W01", "weekly 2026-W53", "monthly 2026-01",
+		"quarterly 2026-Q1", "yearly 2026",
+	} {
+		require.Contains(t, names, name)
+	}
+	require.False(t, names["weekly 2025-W53"], "29 December 2025 begins the first week of 2026")
+}
+
+// The hour that comes twice is two hours, and the day on which it comes is one day.
+func TestHourlyWhenClocksChange(t *testing.T) {
+	p := keep(t, rotation.Tier{Period: rotation.Hourly, Count: 24, Within: span("1d")})
+	s := newSeries(t, "2027-04-04 01:30")
+	for range 4 {
+		s.add()
+		s.add()
+		s.now = s.now.Add(time.Hour)
+	}
+	s.now = s.now.Add(-time.Hour)
+	var names []string
+	for _, g := range s.plan(t, p).Grants {
+		names = append(names, g.Buckets...)
+	}
+	require.Equal(t, []string{
+		"hourly 2027-04-04T01:00+11:00", "hourly 2027-04-04T02:00+11:00", "hourly 2027-04-04T02:00+10:00", "hourly 2027-04-04T03:00+10:00",
+	}, names)
 }

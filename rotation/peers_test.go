@@ -74,7 +74,7 @@ func TestCellarion1183UniquePaths(t *testing.T) {
 }
 
 // Duplicati: a week is 7·24 hours, so a weekly run that starts seconds early loses its backup.
-func TestDuplicati3987EarlyBySeconds(t *testing.T) {
+func TestDuplicati3987EarlyBySecondsKept(t *testing.T) {
 	p := keep(t, rotation.Tiers(0, 4, 0, 0)...)
 	s := newSeries(t, "2026-01-02 20:00")
 	var ids []rotation.PointID
@@ -113,7 +113,11 @@ func TestRestic22057FutureDatedAndShadows(t *testing.T) {
 		})
 		s.add(func(pt *rotation.Point) { pt.Claimed = pt.Claimed.AddDate(0, 0, -i).Add(3 * time.Hour) })
 	}
-	require.Equal(t, len(before), of(before, s.plan(t, p).Keeps()))
+	plan := s.plan(t, p)
+	require.Equal(t, len(before), of(before, plan.Keeps()))
+
+	day := s.add(func(pt *rotation.Point) { pt.Day = rotation.DayOf(s.now).AddDays(1) })
+	require.Equal(t, []string{rotation.CodeQuarantine}, codes(s.plan(t, p), day), "tomorrow's bucket is not to be had today")
 }
 
 // restic: a mistyped tag matched nothing, so nothing was kept.

@@ -65,7 +65,8 @@ type Verdict struct {
 	// Reasons are why it is kept, or why no tier keeps it. There is always one.
 	Reasons []Reason `json:"reasons"`
 	// Earliest is the first business day on which the point could be released under the policies in force, if time alone
-	// decided. Points that are added later do not bring it forward. Zero: none of the reasons ends by time.
+	// decided. Points that are added later do not bring it forward, nor does a late verification of others once the plan's
+	// grants are recorded. Zero: none of the reasons ends by time.
 	Earliest Day `json:"earliest,omitzero"`
 }
 

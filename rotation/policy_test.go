@@ -131,7 +131,7 @@ func TestPolicyRefused(t *testing.T) {
 func FuzzParsePolicy(f *testing.F) {
 	f.Add([]byte(clinicPolicy))
 	f.Add([]byte(`{"rules":[{"lineages":["*"],"tiers":[{"period":"hourly","count":9,"within":"1y2m3w4d"}]}],` +
-		`"budget":{"percent":5,"per":"99999d"},"promise":"9999y","lag":"9999y","maxLock":"9999y"}`))
+		`"budget":{"percent":5,"per":"99999d"},"promise":"9999y","lag":"9999y","maxLock":"9999y","ratchet":"9999y"}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		p, err := rotation.ParsePolicy(in)
 		if err != nil {
@@ -147,9 +147,13 @@ func FuzzParsePolicy(f *testing.F) {
 		s := newSeries(t, "2026-01-01 20:00")
 		s.nights(3)
 		s.add(func(pt *rotation.Point) { pt.Observed = time.Date(8999, 12, 31, 0, 0, 0, 0, time.UTC) })
-		for _, v := range []rotation.TimeVerdict{s.verdict(), {Usable: true, Now: time.Unix(1<<60, 0)}} {
-			plan, err := rotation.Evaluate(p, s.c, v)
+		s.c.Policies = []rotation.Revision{{Policy: p, At: s.now}}
+		next := p
+		next.Rules = nil
+		for i, v := range []rotation.TimeVerdict{s.verdict(), {Usable: true, Now: time.Unix(1<<60, 0)}, s.verdict(), {}} {
+			plan, err := rotation.Evaluate([]rotation.Policy{p, next}[i/2], s.c, v)
 			require.NoError(t, err)
+			require.NotZero(t, plan.Digest())
 			b, err = json.Marshal(plan)
 			require.NoError(t, err)
 			_, err = rotation.ParsePlan(b)
