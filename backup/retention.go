@@ -96,7 +96,7 @@ func (r *Repository) catalogue(ctx context.Context, opts *CatalogueOptions) (rot
 		if n := len(c.Policies); n == 0 || !samePolicy(c.Policies[n-1].Policy, *p) {
 			at := c.HighWater()
 			if at.IsZero() {
-				at = time.Now()
+				at = r.now()
 			}
 			if n > 0 && at.Before(c.Policies[n-1].At) {
 				at = c.Policies[n-1].At
