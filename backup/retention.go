@@ -94,7 +94,7 @@ func (r *Repository) catalogue(ctx context.Context, opts *CatalogueOptions) (rot
 			return c, err
 		}
 		if n := len(c.Policies); n == 0 || !samePolicy(c.Policies[n-1].Policy, *p) {
-			at := c.HighWater()
+			at := c.HighWater(p.Time)
 			if at.IsZero() {
 				at = r.now()
 			}
@@ -155,7 +155,11 @@ func (r *Repository) record(ctx context.Context) (record, error) {
 // recordOf takes from a catalogue what has to be remembered.
 func recordOf(c rotation.Catalogue) record {
 	rec := record{Format: 1, Policies: c.Policies, Holds: c.Holds}
-	oldest := c.HighWater().Add(-keptReleases)
+	var clocks rotation.TimePolicy
+	if n := len(c.Policies); n > 0 {
+		clocks = c.Policies[n-1].Policy.Time
+	}
+	oldest := c.HighWater(clocks).Add(-keptReleases)
 	for _, x := range c.Releases {
 		if x.At.After(oldest) {
 			rec.Releases = append(rec.Releases, x)

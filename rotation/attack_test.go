@@ -101,7 +101,7 @@ func TestAttackTable(t *testing.T) {
 
 	s, genuine = begin()
 	forward := rotation.Reading{Wall: s.now.AddDate(10, 0, 0)}
-	v := rotation.Judge(forward, s.c.HighWater(), p.Time)
+	v := rotation.Judge(forward, s.c.HighWater(p.Time), p.Time)
 	require.False(t, v.Usable)
 	plan, err := rotation.Evaluate(p, s.c, v)
 	require.NoError(t, err)
@@ -140,14 +140,64 @@ func TestStolenWriterKey(t *testing.T) {
 	}
 }
 
+// On a disk the store's clock is the machine's. A run under a clock ten years ahead makes a point that agrees with it, and
+// still nothing goes; nor is anything lost once the clock is right again.
+func TestRunUnderWrongClock(t *testing.T) {
+	p := keep(t, rotation.Tiers(7, 5, 12, 3)...)
+	s := newSeries(t, "2026-01-01 20:00")
+	ids := s.nights(30)
+	right, kept := s.now, s.plan(t, p).Keeps()
+	s.now = s.now.AddDate(10, 0, 0)
+	s.add()
+	v := rotation.Judge(rotation.Reading{Wall: s.now}, s.c.HighWater(p.Time), p.Time)
+	require.False(t, v.Usable)
+	require.Contains(t, v.Reasons[0].Text, "no witness confirms")
+	plan, err := rotation.Evaluate(p, s.c, v)
+	require.NoError(t, err)
+	require.Len(t, plan.Keeps(), 31)
+
+	s.now = right.Add(time.Hour)
+	v = rotation.Judge(rotation.Reading{Wall: s.now}, s.c.HighWater(p.Time), p.Time)
+	require.True(t, v.Usable)
+	require.Equal(t, right.UTC(), v.Now)
+	plan, err = rotation.Evaluate(p, s.c, v)
+	require.NoError(t, err)
+	require.Equal(t, kept, plan.Keeps()[:len(kept)])
+	require.Equal(t, len(kept), of(ids, plan.Keeps()))
+
+	// After a true pause somebody has to say so.
+	s.c.Points = s.c.Points[:30]
+	s.days(60)
+	s.add()
+	require.False(t, rotation.Judge(rotation.Reading{Wall: s.now}, s.c.HighWater(p.Time), p.Time).Usable)
+	require.True(t, rotation.Judge(rotation.Reading{Wall: s.now}, s.now, p.Time).Usable)
+	store := rotation.Witness{Name: "store", Time: s.now}
+	require.True(t, rotation.Judge(rotation.Reading{Wall: s.now, Witnesses: []rotation.Witness{store}}, s.c.HighWater(p.Time), p.Time).Usable)
+}
+
+// A practice whose disk is the only store, and which has no witness, plans every night for years.
+func TestNightlyWithoutWitness(t *testing.T) {
+	p := keep(t, rotation.Tiers(3, 2, 2, 5)...)
+	s := newSeries(t, "2026-01-01 20:00")
+	for range 1000 {
+		s.add()
+		v := rotation.Judge(rotation.Reading{Wall: s.now.Add(time.Hour)}, s.c.HighWater(p.Time), p.Time)
+		require.True(t, v.Usable, "%s: %v", s.now, v.Reasons)
+		require.Equal(t, s.now.UTC(), v.Now)
+		plan, err := rotation.Evaluate(p, s.c, v)
+		require.NoError(t, err)
+		s.apply(t, plan)
+		s.days(1)
+	}
+	require.Len(t, s.c.Points, 9)
+}
+
 // A store whose clock once ran ahead makes later points wait aside, and nothing goes too early.
 func TestStoreClockAhead(t *testing.T) {
 	p := keep(t, rotation.Tiers(7, 5, 12, 3)...)
 	s := newSeries(t, "2026-01-01 20:00")
 	ids := s.nights(10)
 	s.add(func(pt *rotation.Point) { pt.Observed = pt.Observed.AddDate(10, 0, 0) })
-	wall := rotation.Judge(rotation.Reading{Wall: s.now}, s.c.HighWater(), p.Time)
-	require.False(t, wall.Usable, "the clock is behind what the store has seen")
 	plan := s.plan(t, p)
 	require.Equal(t, []rotation.PointID{"rp-000002", "rp-000003"}, plan.Releases())
 	require.Equal(t, 8, of(ids, plan.Keeps()))

@@ -189,7 +189,7 @@ func TestRobfig26ClockStepAndSleep(t *testing.T) {
 }
 
 // duplicati#3987: a weekly run is dropped because the one before began seconds later in its week.
-func TestDuplicati3987EarlyBySeconds(t *testing.T) {
+func TestDuplicati3987RunEarlyBySeconds(t *testing.T) {
 	z := at(t, "Europe/London")
 	ws := []rotation.Window{window(t, `"name":"weekly","opens":"20:00","days":[{"weekdays":["fri"]}]`)}
 	first := time.Date(2026, 11, 20, 20, 0, 59, 0, z.Location)

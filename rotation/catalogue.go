@@ -16,9 +16,10 @@ type Catalogue struct {
 	Head       string  `json:"head"`       // the log's head, hexadecimal: a plan made from another is stale
 	Points     []Point `json:"points,omitempty"`
 	Holds      []Hold  `json:"holds,omitempty"`
-	// Policies are those adopted so far, oldest first. The last is the one in force; those before bind by their ratchets.
+	// Policies are those adopted so far, oldest first: the caller adds each when it is adopted. The last is the one in
+	// force; those before bind by their ratchets. Without them no ratchet works.
 	Policies []Revision `json:"policies,omitempty"`
-	// Releases are what went so far. Those older than the longest budget's time may be left out.
+	// Releases are what went so far, at least the last of them and those within the longest budget's time.
 	Releases []Release `json:"releases,omitempty"`
 }
 
@@ -39,15 +40,34 @@ func (c Catalogue) Digest() Digest {
 	return digest("catalogue", c)
 }
 
-// HighWater is the latest time by which a witness has seen a point. It is the least that [Judge] should be given.
-func (c Catalogue) HighWater() time.Time {
-	var t time.Time
-	for _, p := range c.Points {
-		if o := moment(p.Observed); o.After(t) {
-			t = o
+// HighWater is the latest time that is known to have passed: that of the last release or of a point that was observed
+// later. It is the least that [Judge] should be given.
+//
+// Where the store is a disk, its clock is the machine's own, and a run made under a wrong one leaves a point from the
+// future. So the mark stops before a leap of more than the policy's MaxForward from one such point to the next. After a
+// true pause of that length a witness, or a person who gives Judge a later mark, has to confirm it. The same holds where
+// points went without a record in Releases, since then they leave gaps.
+func (c Catalogue) HighWater(p TimePolicy) time.Time {
+	var mark time.Time
+	for _, r := range c.Releases {
+		if t := moment(r.At); t.After(mark) {
+			mark = t
 		}
 	}
-	return t
+	var seen []time.Time
+	for _, pt := range c.Points {
+		if t := moment(pt.Observed); t.After(mark) {
+			seen = append(seen, t)
+		}
+	}
+	slices.SortFunc(seen, time.Time.Compare)
+	for _, t := range seen {
+		if !mark.IsZero() && t.After(later(mark, p.maxForward())) {
+			break
+		}
+		mark = t
+	}
+	return mark
 }
 
 // After returns the catalogue as it is once the plan has been carried out: without the points that were released, with

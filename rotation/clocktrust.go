@@ -44,8 +44,8 @@ type TimeVerdict struct {
 
 // Judge says whether the clocks may be believed, and which time has certainly been reached.
 //
-// The high-water mark is the latest time that is known to have passed: at least [Catalogue.HighWater]. Where it is wrong
-// itself, because a store's clock once ran ahead, a person has to set it back.
+// The high-water mark is the latest time that is known to have passed: [Catalogue.HighWater], or what the caller knows
+// better. A person has to correct it where it is wrong.
 //
 // A machine's clock alone cannot bring any deletion forward: without a witness, Now is the high-water mark. A clock that
 // lies behind the mark, far ahead of it without a witness, or apart from any witness, is not usable.

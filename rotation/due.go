@@ -84,7 +84,7 @@ func Due(windows []Window, z Zone, h Holidays, done Done, now time.Time, opts *D
 	var due []Occurrence
 	for i := range windows {
 		w := &windows[i]
-		for _, o := range s.begun(w, now, max(1, s.CatchUp)) {
+		for _, o := range s.begun(w, now, lookBack, max(1, s.CatchUp)) {
 			if done[o.ID()] {
 				continue
 			}
@@ -197,10 +197,11 @@ func (o *Occurrence) because(format string, args ...any) {
 	o.Reason += fmt.Sprintf(format, args...)
 }
 
-// begun returns the n newest occurrences of w that have opened by now, newest first.
-func (s *schedule) begun(w *Window, now time.Time, n int) []Occurrence {
+// begun returns the n newest occurrences of w that have opened by now, newest first, looking back as many
+// days.
+func (s *schedule) begun(w *Window, now time.Time, days, n int) []Occurrence {
 	today := s.zone.BusinessDay(now)
-	first := today.AddDays(-lookBack)
+	first := today.AddDays(-days)
 	if s.Since.After(first) {
 		first = s.Since
 	}
@@ -384,10 +385,10 @@ func (s *schedule) blackedOut(w *Window, now time.Time) bool {
 
 // host returns an occurrence of any window in whose hours a run may start now, and when they end.
 func (s *schedule) host(now time.Time) (Occurrence, time.Time, bool) {
-	const opened = int(maxLength/(24*time.Hour)) + 1 // more windows than can be open at once
 	for i := range s.windows {
 		w := &s.windows[i]
-		for _, o := range s.begun(w, now, opened) {
+		days := int(w.Length/(24*time.Hour)) + 2 // since the oldest that may still be open
+		for _, o := range s.begun(w, now, days+s.moves(w), days+2*s.moves(w)) {
 			open := s.open(w, o.Opens)
 			if slices.ContainsFunc(s.starts(w, o, open), func(h hours) bool { return h.contains(now) }) {
 				return o, closes(open, now), true

@@ -124,6 +124,23 @@ func TestDueBlackout(t *testing.T) {
 	require.Equal(t, next[0].Opens, next[0].Latest)
 }
 
+// A run that a holiday moved may overtake one whose day is later.
+func TestHolidayOvertakes(t *testing.T) {
+	z := at(t, "Australia/Sydney")
+	h := holidays(t, `{"days":{"2026-12-25":"Christmas Day","2026-12-28":"Boxing Day holiday"}}`)
+	ws := []rotation.Window{window(t, `"opens":"20:00","days":[{"weekdays":["fri","sun"]}],"holidays":"later"`)}
+	due, err := rotation.Due(ws, z, h, nil, time.Date(2026, 12, 29, 20, 0, 0, 0, z.Location), nil)
+	require.NoError(t, err)
+	require.Equal(t, "nightly@2026-12-25", due[0].ID())
+	require.False(t, due[0].CatchUp)
+
+	ws = []rotation.Window{window(t, `"opens":"20:00","days":[{"weekdays":["sun","mon"]}],"holidays":"earlier"`)}
+	next, err := rotation.Next(ws, z, h, time.Date(2026, 12, 22, 12, 0, 0, 0, z.Location), nil)
+	require.NoError(t, err)
+	require.Equal(t, "nightly@2026-12-28", next[0].ID())
+	require.Equal(t, date(2026, 12, 24), next[0].RunDay)
+}
+
 // A blackout covers both readings of the hour that comes twice.
 func TestBlackoutFold(t *testing.T) {
 	z := at(t, "Australia/Sydney")
@@ -131,6 +148,10 @@ func TestBlackoutFold(t *testing.T) {
 	next, err := rotation.Next(ws, z, rotation.Holidays{}, time.Date(2027, 4, 3, 12, 0, 0, 0, z.Location), nil)
 	require.NoError(t, err)
 	require.Equal(t, "2027-04-04T01:00:00+11:00", next[0].Closes.Format(time.RFC3339))
+	until := []rotation.Window{window(t, `"opens":"00:00","length":"6h","blackouts":[{"from":"02:30","to":"05:00"}]`)}
+	next, err = rotation.Next(until, z, rotation.Holidays{}, time.Date(2027, 4, 3, 12, 0, 0, 0, z.Location), nil)
+	require.NoError(t, err)
+	require.Equal(t, "2027-04-04T02:30:00+11:00", next[0].Closes.Format(time.RFC3339))
 	for _, c := range []struct {
 		utc  string
 		busy bool

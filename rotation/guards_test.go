@@ -167,6 +167,37 @@ func TestRatchet(t *testing.T) {
 	require.Len(t, s.plan(t, short).Releases(), 2)
 }
 
+// What a policy gives that binds by its ratchet alone is recorded and kept as well, and what waits under it goes on waiting.
+func TestRatchetGrants(t *testing.T) {
+	long, short := keep(t, rotation.Tiers(1, 5, 0, 0)...), keep(t, rotation.Tiers(1, 0, 0, 0)...)
+	long.Ratchet = span("14d")
+	s := newSeries(t, "2026-01-05 20:00") // a Monday
+	s.c.Policies = []rotation.Revision{{Policy: long, At: s.now}, {Policy: short, At: s.now}}
+	late := s.add(unverified, func(pt *rotation.Point) { pt.Promise = s.now.AddDate(0, 0, 10) })
+	s.days(1)
+	has := s.add()
+	s.apply(t, s.plan(t, short))
+	s.days(2)
+	s.add()
+	require.Equal(t, late, s.c.Points[0].ID)
+	s.c.Points[0].Verified = rotation.Restored
+	require.Contains(t, s.plan(t, short).Keeps(), has, "a late verification does not take its week away")
+
+	friday := keep(t, rotation.Tier{Period: rotation.Weekly, Count: 1, Within: span("2w"), PreferDay: 5})
+	friday.Ratchet = span("14d")
+	first := keep(t, rotation.Tier{Period: rotation.Weekly, Count: 1, Within: span("2w")})
+	s = newSeries(t, "2026-01-05 20:00")
+	s.c.Policies = []rotation.Revision{{Policy: friday, At: s.now}, {Policy: first, At: s.now}}
+	ids := s.nights(2) // no Friday
+	s.days(6)
+	s.add()
+	for range 2 {
+		plan := s.plan(t, first)
+		require.Equal(t, 2, of(ids, plan.Keeps()), "the first has the week, the second may still get it")
+		s.apply(t, plan)
+	}
+}
+
 func TestBudget(t *testing.T) {
 	p := keep(t, rotation.Tiers(2, 0, 0, 0)...)
 	s := newSeries(t, "2026-01-01 20:00")

@@ -44,6 +44,7 @@ type Plan struct {
 	Policy     Digest      `json:"policy"`
 	Catalogue  Digest      `json:"catalogue"`
 	Zone       Zone        `json:"zone"`
+	ZoneRules  string      `json:"zoneRules"` // [Zone.Rules]: what the machine knew of the zone
 	Time       TimeVerdict `json:"time"`
 	Verdicts   []Verdict   `json:"verdicts"` // one for each point, in the order of the log
 	// Grants are to be recorded with the plan, in the points' Promoted and Promise: see [Catalogue.After].

@@ -25,6 +25,7 @@ func TestPlanRoundTrip(t *testing.T) {
 	require.Equal(t, p.Digest(), plan.Policy)
 	require.Equal(t, s.c.Digest(), plan.Catalogue)
 	require.Equal(t, s.c.Head, plan.Head)
+	require.Equal(t, p.Zone.Rules(), plan.ZoneRules)
 	require.Equal(t, s.c.Repository, plan.Repository)
 	b, err := json.Marshal(plan)
 	require.NoError(t, err)

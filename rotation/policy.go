@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -79,22 +78,6 @@ type Floor struct {
 	Points int `json:"points"`
 	// MaxAge is how old, in days, the newest of them may be. Zero: any age.
 	MaxAge Span `json:"maxAge,omitzero"`
-}
-
-// Budget bounds what may go within a stretch of time, whatever the reason. Every limit that is set holds.
-type Budget struct {
-	Points int   `json:"points,omitempty"`
-	Bytes  int64 `json:"bytes,omitempty"`
-	// Percent of the catalogue's points, 1 point at least. Whoever adds points raises it: set Points as well.
-	Percent int `json:"percent,omitempty"`
-	// Per is the stretch of time, counted back from now, 1d at least.
-	Per Span `json:"per"`
-}
-
-// Revision is a policy and when it was adopted.
-type Revision struct {
-	Policy Policy    `json:"policy"`
-	At     time.Time `json:"at"` // by a witness' clock
 }
 
 // Digest is a SHA-256. Its text is hexadecimal.
@@ -265,20 +248,6 @@ func (f Floor) validate() error {
 		return fmt.Errorf("points %d: 1 at least, or leave the floor out", f.Points)
 	case !f.MaxAge.valid():
 		return errors.New("maxAge: years, months and days must not be negative")
-	}
-	return nil
-}
-
-func (b Budget) validate() error {
-	switch {
-	case b.Points < 0 || b.Bytes < 0 || b.Percent < 0:
-		return errors.New("points, bytes and percent must not be negative")
-	case b.Percent > 100:
-		return fmt.Errorf("percent %d: 100 at most", b.Percent)
-	case b.Points == 0 && b.Bytes == 0 && b.Percent == 0:
-		return errors.New("set points, bytes or percent: with none, nothing that the tiers let go could ever go")
-	case !b.Per.valid() || b.Per.IsZero():
-		return errors.New(`give "per", a time such as 1d`)
 	}
 	return nil
 }

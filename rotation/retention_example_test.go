@@ -39,7 +39,7 @@ func ExampleEvaluate() {
 	}
 	catalogue := week()
 	reading := rotation.Reading{Wall: time.Date(2026, 11, 22, 9, 30, 0, 0, time.UTC)} // the caller's time.Now
-	verdict := rotation.Judge(reading, catalogue.HighWater(), policy.Time)
+	verdict := rotation.Judge(reading, catalogue.HighWater(policy.Time), policy.Time)
 	plan, err := rotation.Evaluate(policy, catalogue, verdict)
 	if err != nil {
 		panic(err)

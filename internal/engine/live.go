@@ -48,7 +48,7 @@ func (l *liveChunks) has(id format.ID) bool {
 	return l.slots(&id, func(word int, bit uint64) bool { return l.bits[word]&bit != 0 })
 }
 
-// walker of kept snapshots: it visits every node once, as far as it can remember.
+// liveWalk visits what kept snapshots need: every node once, as far as it can remember.
 type liveWalk struct {
 	r     *Repo
 	room  int
@@ -66,7 +66,7 @@ func (w *liveWalk) snapshot(ctx context.Context, ref format.SnapRef) error {
 		return err
 	}
 	d := s.Description
-	if err := w.node(ctx, d.Root.ID, d.Root.Len); err != nil {
+	if err := w.tree(ctx, d.Root); err != nil {
 		return fmt.Errorf("log entry %d: tree of the snapshot: %w", ref.Seq, err)
 	}
 	if d.ProblemBytes == 0 {
@@ -82,33 +82,53 @@ func (w *liveWalk) snapshot(ctx context.Context, ref format.SnapRef) error {
 	return nil
 }
 
-func (w *liveWalk) node(ctx context.Context, id format.ID, size uint32) error {
-	if _, ok := w.seen[id]; ok {
-		return nil
-	}
-	data, err := w.r.loader.LoadNode(ctx, id, size)
-	if err != nil {
-		return err
-	}
-	p, err := parseNode(data)
-	if err != nil {
-		return err
-	}
-	w.visit(id)
-	for _, r := range p.refs {
-		if !r.Hole {
-			w.visit(r.ID)
+// nodesAtOnce is how many nodes are fetched together.
+const nodesAtOnce = 64
+
+// tree visits a node and all that is below it.
+func (w *liveWalk) tree(ctx context.Context, root format.Child) error {
+	stack := []format.Child{root}
+	for len(stack) > 0 {
+		batch := make([]format.Child, 0, nodesAtOnce)
+		taken := map[format.ID]struct{}{}
+		for len(stack) > 0 && len(batch) < nodesAtOnce {
+			ch := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			if _, ok := w.seen[ch.ID]; ok {
+				continue
+			}
+			if _, ok := taken[ch.ID]; !ok {
+				taken[ch.ID] = struct{}{}
+				batch = append(batch, ch)
+			}
 		}
-	}
-	for _, b := range p.below {
-		if err := w.node(ctx, b.child.ID, b.child.Len); err != nil {
+		parsed := make([]*parsedNode, len(batch))
+		err := each(ctx, len(batch), checkRequests, func(ctx context.Context, i int) error {
+			data, err := w.r.loader.LoadNode(ctx, batch[i].ID, batch[i].Len)
+			if err == nil {
+				parsed[i], err = parseNode(data)
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
+		for i, p := range parsed {
+			w.visit(batch[i].ID)
+			for _, r := range p.refs {
+				if !r.Hole {
+					w.visit(r.ID)
+				}
+			}
+			for _, b := range p.below {
+				stack = append(stack, b.child)
+			}
+			if len(w.seen) >= w.room {
+				clear(w.seen) // what was forgotten is only read again
+			}
+			w.seen[batch[i].ID] = struct{}{}
+		}
 	}
-	if len(w.seen) >= w.room {
-		clear(w.seen) // what was forgotten is only read again
-	}
-	w.seen[id] = struct{}{}
 	return nil
 }
 

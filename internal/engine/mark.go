@@ -45,35 +45,33 @@ func (s objectSet) has(o format.Object) bool {
 func (c *collector) mark(ctx context.Context) (*mark, error) {
 	m := &mark{live: objectSet{}, free: objectSet{}, busy: objectSet{}, sizes: map[format.Object]int64{}}
 	m.state, m.head = c.r.ledger.At()
-	take := func(set objectSet, refs format.Hash) error {
-		l, at, err := c.refs.read(ctx, refs)
-		if err != nil {
-			return fmt.Errorf("list of references %v: %w", at, err)
-		}
-		set.add(l)
+	s := m.state
+	err := c.refs.each(ctx, len(s.Snapshots), func(i int) format.Hash { return s.Snapshots[i].Refs }, func(_ int, l refsList, err error) error {
+		m.live.add(l)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range s.Segments {
+		m.live[format.Object{Type: format.TypeIndex, Hash: x.Hash}] = struct{}{}
+	}
+	// Should one of these lists be lost, what it names is found by listing once it is old.
+	err = c.refs.each(ctx, len(s.Forgotten), func(i int) format.Hash { return s.Forgotten[i].Refs }, func(_ int, l refsList, _ error) error {
+		m.free.add(l)
 		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	for _, s := range m.state.Snapshots {
-		if err := take(m.live, s.Refs); err != nil {
-			return nil, err
+	err = c.refs.each(ctx, len(s.Partials), func(i int) format.Hash { return s.Partials[i].Refs }, func(i int, l refsList, _ error) error {
+		if c.r.now().Sub(time.UnixMilli(s.Partials[i].Time)) < c.o.Abandoned {
+			m.busy.add(l)
 		}
-	}
-	for _, s := range m.state.Segments {
-		m.live[format.Object{Type: format.TypeIndex, Hash: s.Hash}] = struct{}{}
-	}
-	for _, s := range m.state.Forgotten {
-		// Should a list be lost, what it names is found by listing once it is old.
-		if err := take(m.free, s.Refs); err != nil && ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-	}
-	for _, p := range m.state.Partials {
-		if c.r.now().Sub(time.UnixMilli(p.Time)) >= c.o.Abandoned {
-			continue
-		}
-		if err := take(m.busy, p.Refs); err != nil && ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	for o := range m.free {
 		if m.live.has(o) {

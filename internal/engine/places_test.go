@@ -3,7 +3,9 @@ package engine
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 
 	"github.com/carekeep/carekeep/internal/faultstore"
 	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/refreader"
 	"github.com/carekeep/carekeep/internal/seal"
 	"github.com/carekeep/carekeep/internal/source"
 	"github.com/carekeep/carekeep/internal/store"
@@ -214,4 +217,39 @@ func TestTwoHostsStoreTheSame(t *testing.T) {
 		}
 	}
 	require.Positive(t, restored)
+
+	// The independent reader reads all of it, and tries other places as well.
+	for _, gone := range append(slices.Collect(maps.Values(firstTwo)), format.PackRef{}) {
+		objects := fstest.MapFS{}
+		for key, b := range s.Objects() {
+			if key != gone.Key() {
+				objects[key] = &fstest.MapFile{Data: b}
+			}
+		}
+		other, err := refreader.Open(objects, "x")
+		require.NoError(t, err)
+		theirs, err := other.Snapshots()
+		require.NoError(t, err)
+		require.Len(t, theirs, len(snapshots))
+		for i := range 2 {
+			alone := false // does it hold what the snapshot needs and no other pack has?
+			for id, in := range places {
+				alone = alone || all[i].needs[id] && len(in) == 1 && in[0] == gone
+			}
+			files := 0
+			err := theirs[i].Walk(func(e refreader.Entry) error {
+				files++
+				if format.Kind(e.Kind) != format.File {
+					return nil
+				}
+				return theirs[i].WriteContent(e, io.Discard)
+			})
+			if alone {
+				require.Error(t, err)
+				continue
+			}
+			require.NoError(t, err)
+			require.Greater(t, files, 3)
+		}
+	}
 }

@@ -14,7 +14,8 @@ type refsReader struct {
 	store *store.Store
 	count *int64 // of objects read; may be nil
 	known map[format.Hash]refsList
-	order []format.Hash // of known, oldest first
+	order []format.Hash          // of known, oldest first
+	ahead map[format.Hash][]byte // objects fetched ahead
 }
 
 type refsList struct {
@@ -36,7 +37,7 @@ func (x *refsReader) below(ctx context.Context, hash format.Hash, depth uint8) (
 	if l, ok := x.known[hash]; ok {
 		return l, hash, nil
 	}
-	object, err := x.store.Get(ctx, format.RefsKey(hash), maxRefsObject)
+	object, err := x.fetch(ctx, hash)
 	if x.count != nil {
 		*x.count++
 	}
@@ -69,6 +70,56 @@ func (x *refsReader) below(ctx context.Context, hash format.Hash, depth uint8) (
 	list.chain = append(base.chain[:len(base.chain):len(base.chain)], hash)
 	x.keep(hash, list)
 	return list, hash, nil
+}
+
+func (x *refsReader) fetch(ctx context.Context, hash format.Hash) ([]byte, error) {
+	if object, ok := x.ahead[hash]; ok {
+		return object, nil
+	}
+	return x.store.Get(ctx, format.RefsKey(hash), maxRefsObject)
+}
+
+// fetchAhead is how many lists are fetched at once.
+const fetchAhead = 64
+
+// each reads the lists that names gives for 0 to n-1 and calls f with each, in order. The objects are fetched
+// many at once, which on a distant store is most of the time.
+func (x *refsReader) each(ctx context.Context, n int, name func(int) format.Hash, f func(int, refsList, error) error) error {
+	defer func() { x.ahead = nil }()
+	for from := 0; from < n; from += fetchAhead {
+		k := min(fetchAhead, n-from)
+		objects := make([][]byte, k)
+		err := each(ctx, k, checkRequests, func(ctx context.Context, i int) error {
+			hash := name(from + i)
+			if _, ok := x.known[hash]; ok {
+				return nil
+			}
+			object, err := x.store.Get(ctx, format.RefsKey(hash), maxRefsObject)
+			if err == nil {
+				objects[i] = object
+			}
+			return ctx.Err() // what failed is asked for again, where its error belongs
+		})
+		if err != nil {
+			return err
+		}
+		x.ahead = make(map[format.Hash][]byte, k)
+		for i, object := range objects {
+			if object != nil {
+				x.ahead[name(from+i)] = object
+			}
+		}
+		for i := range k {
+			l, at, err := x.read(ctx, name(from+i))
+			if err != nil {
+				err = fmt.Errorf("list of references %v: %w", at, err)
+			}
+			if err := f(from+i, l, err); err != nil {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
 }
 
 func (x *refsReader) keep(hash format.Hash, l refsList) {

@@ -598,14 +598,15 @@ func (c *collector) newLists(ctx context.Context, m *mark, w *mover, gone object
 	var base refsList
 	var baseName format.Hash
 	made := map[format.Hash]format.Hash{} // of equal lists
-	for _, s := range m.state.Snapshots {
-		l, _, err := c.refs.read(ctx, s.Refs)
+	list := func(i int) format.Hash { return m.state.Snapshots[i].Refs }
+	err := c.refs.each(ctx, len(m.state.Snapshots), list, func(i int, l refsList, err error) error {
 		if err != nil {
 			return err
 		}
+		s := m.state.Snapshots[i]
 		if !slices.ContainsFunc(l.objects, gone.has) {
 			after.add(l)
-			continue
+			return nil
 		}
 		name, ok := made[s.Refs]
 		if !ok {
@@ -629,6 +630,10 @@ func (c *collector) newLists(ctx context.Context, m *mark, w *mover, gone object
 			made[s.Refs] = name
 		}
 		e.Refs = append(e.Refs, format.NewRefs{ID: s.ID, Refs: name})
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	slices.SortFunc(e.Refs, func(a, b format.NewRefs) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	for o := range m.live {

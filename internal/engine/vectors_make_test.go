@@ -3,7 +3,9 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,8 +26,10 @@ import (
 	"github.com/carekeep/carekeep/internal/chunk"
 	"github.com/carekeep/carekeep/internal/engine"
 	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/ledger"
 	"github.com/carekeep/carekeep/internal/seal"
 	"github.com/carekeep/carekeep/internal/source"
+	"github.com/carekeep/carekeep/internal/store"
 )
 
 // vnode is a file or folder of the source that vectors are made of.
@@ -154,8 +158,18 @@ func noise(r *rand.Rand, n int) []byte {
 	return b
 }
 
-// vectorTree is what the snapshots hold. The second differs from the first.
-func vectorTree(small, second bool) *vnode {
+// The snapshots of the vectors, in the order of the log.
+const (
+	vectorForgotten = iota // and given back: it holds what no later one does
+	vectorFirst
+	vectorSecondOne // incomplete
+	vectorWaiting   // forgotten and condemned, but not deleted yet
+	vectorLast      // forgotten, and not dealt with yet: it holds just what the second does
+	vectorCutOff    // a run that has told of its packs and did not come to its end
+)
+
+// vectorTree is what a snapshot holds.
+func vectorTree(small bool, which int) *vnode {
 	r := rand.New(rand.NewPCG(1, 2))
 	owner := &format.Owner{UID: 1000, GID: 100, User: "nurse", Group: "users"}
 	file := format.Entry{Kind: format.File}
@@ -205,8 +219,14 @@ func vectorTree(small, second bool) *vnode {
 		e.Xattrs = []format.Xattr{{Name: "user.b\xff", Value: bytes.Repeat([]byte{byte(i), 1, 2}, 20_000)}, {Name: "user.empty"}}
 		root.at(fmt.Sprintf("xattrs/%d", i), e, []byte{byte(i)})
 	}
-	vectorDatabase(root, second)
-	if second { // two channels, in a frame of its own
+	vectorDatabase(root, which >= vectorSecondOne)
+	switch which {
+	case vectorForgotten:
+		root.at("withdrawn.bin", file, noise(r, 150_000))
+	case vectorWaiting, vectorCutOff: // new nodes, no new content
+		root.at(fmt.Sprintf("link %d", which), format.Entry{Kind: format.Symlink, Mode: 0o777, Target: "notes.txt"}, nil)
+	}
+	if which >= vectorSecondOne { // two channels, in a frame of its own
 		root.at("sound.pcm", file, wave(r, 10_001, 2)[1:])
 		root.at("new.txt", file, []byte("only in the second snapshot\n"))
 		root.at("locked.txt", file, []byte("secret")).err = fs.ErrPermission
@@ -268,31 +288,16 @@ func writeVectors(t *testing.T, folder string, suite seal.Suite) {
 		Now: func() time.Time { seconds++; return time.Unix(seconds, 0) },
 	})
 	require.NoError(t, err)
-	v := vectorFile{Passwords: []string{vectorPassword}, Damage: []uint64{}}
+	v := vectorFile{Passwords: []string{vectorPassword}, Damage: []uint64{}, Forgotten: []string{}}
 	if !small {
 		v.Passwords = append(v.Passwords, vectorSecond)
 		v.KMS = map[string]string{vectorService: digest([]byte(vectorService))}
 	}
-	snapshot := func(second bool) {
-		root := vectorTree(small, second)
-		o := engine.BackupOptions{Host: "practice-1", Sources: []string{"/srv/practice"}, Workers: 1}
-		if second {
-			o.Labels = []format.Label{{Key: "case", Value: "été"}, {Key: "run", Value: "nightly"}}
-		}
-		res, err := r.Backup(ctx, vsource{root}, o)
-		require.NoError(t, err)
-		s, err := r.Snapshot(ctx, res.Ref)
-		require.NoError(t, err)
-		x := vectorHead(s)
-		x.Entries, x.Problems = root.expect(".")
-		v.Snapshots = append(v.Snapshots, x)
-	}
-	snapshot(false)
-	if !small {
-		v.Damage = fillLog(t, r, bucket)
-		snapshot(true) // a checkpoint follows
-		_, err = r.AddSlot(ctx, vectorKMS())
-		require.NoError(t, err)
+	w := vectorWriter{T: t, bucket: bucket, repo: r, small: small}
+	if small {
+		v.Snapshots = append(v.Snapshots, w.expect(vectorFirst, w.snapshot(vectorFirst)))
+	} else {
+		w.log(&v, func() time.Time { seconds++; return time.Unix(seconds, 0) })
 	}
 	for key := range keys(t, bucket) {
 		b, err := bucket.ReadAll(ctx, key)
@@ -301,24 +306,138 @@ func writeVectors(t *testing.T, folder string, suite seal.Suite) {
 		require.NoError(t, os.MkdirAll(filepath.Dir(p), 0o755))
 		require.NoError(t, os.WriteFile(p, b, 0o644))
 	}
+	l, _ := w.ledger(nil)
+	v.Condemned, v.Swept = collected(t, bucket, l)
 	v.Keys, v.Sessions = vectorSecrets(t, bucket)
 	b, err := json.MarshalIndent(v, "", " ")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(folder+".json", append(b, '\n'), 0o644))
 }
 
-// fillLog makes the log so long that the next snapshot is followed by a checkpoint, with a slot on the way
-// that holds no entry.
-func fillLog(t *testing.T, r *engine.Repo, bucket *blob.Bucket) []uint64 {
-	ctx := t.Context()
-	_, err := r.AddSlot(ctx, password(vectorSecond))
-	require.NoError(t, err)
+// vectorWriter makes the entries of a repository of vectors.
+type vectorWriter struct {
+	*testing.T
+	bucket *blob.Bucket
+	repo   *engine.Repo
+	small  bool
+}
+
+func (w *vectorWriter) snapshot(which int) *engine.Result {
+	o := engine.BackupOptions{Host: "practice-1", Sources: []string{"/srv/practice"}, Workers: 1}
+	if which >= vectorSecondOne {
+		o.Labels = []format.Label{{Key: "case", Value: "été"}, {Key: "run", Value: "nightly"}}
+	}
+	res, err := w.repo.Backup(w.Context(), vsource{vectorTree(w.small, which)}, o)
+	require.NoError(w, err)
+	return res
+}
+
+// expect is what a snapshot must hold.
+func (w *vectorWriter) expect(which int, res *engine.Result) vectorSnapshot {
+	s, err := w.repo.Snapshot(w.Context(), res.Ref)
+	require.NoError(w, err)
+	x := vectorHead(s)
+	x.Entries, x.Problems = vectorTree(w.small, which).expect(".")
+	return x
+}
+
+// log fills a log with every kind of entry, and takes objects away as a collector does.
+func (w *vectorWriter) log(v *vectorFile, now func() time.Time) {
+	ctx := w.Context()
+	forget := func(res *engine.Result) {
+		plan := sha256.Sum256([]byte("a plan"))
+		require.NoError(w, w.repo.Forget(ctx, w.repo.Head(), plan, []format.SnapID{res.Ref.ID}, []byte("a record")))
+		v.Forgotten = append(v.Forgotten, res.Ref.ID.String())
+	}
+	old := w.snapshot(vectorForgotten)
+	v.Damage = w.fill()
+	first := w.snapshot(vectorFirst)
+	v.Snapshots = append(v.Snapshots, w.expect(vectorFirst, first))
+	second := w.snapshot(vectorSecondOne) // a checkpoint follows
+	v.Snapshots = append(v.Snapshots, w.expect(vectorSecondOne, second))
+
+	forget(old)
+	rep, err := w.repo.Compact(ctx, engine.CompactOptions{Grace: time.Nanosecond, Waste: 1, Shred: true, Workers: 1})
+	require.NoError(w, err)
+	require.NotZero(w, rep.Rewritten)
+	require.NotZero(w, rep.Shredded)
+
+	forget(w.snapshot(vectorWaiting))
+	rep, err = w.repo.Compact(ctx, engine.CompactOptions{Waste: 1})
+	require.NoError(w, err)
+	require.Zero(w, rep.Deleted)
+	require.NotZero(w, rep.Waiting)
+
+	last := w.snapshot(vectorLast)
+	require.True(w, last.Unchanged)
+	forget(last)
+	w.cutOff(now)
+	w.repo, err = engine.Open(ctx, w.bucket, password(vectorPassword), engine.Config{Now: now})
+	require.NoError(w, err)
+	_, err = w.repo.AddSlot(ctx, vectorKMS())
+	require.NoError(w, err)
+}
+
+// cutOff leaves what a run that ended just before its commit had stored and told the log of, and a checkpoint
+// that tells of it as well.
+func (w *vectorWriter) cutOff(now func() time.Time) {
+	ctx := w.Context()
+	res := w.snapshot(vectorCutOff)
+	s, err := w.repo.Snapshot(ctx, res.Ref)
+	require.NoError(w, err)
+	all, err := w.repo.Refs(ctx, res.Ref.Refs)
+	require.NoError(w, err)
+	refs := &format.Refs{}
+	for _, o := range all {
+		if slices.Contains(s.Commit.Sessions, o.Session) {
+			refs.Added = append(refs.Added, o)
+		}
+	}
+	require.Len(w, refs.Added, 2)
+	seal.Random(refs.Random[:])
+	object := refs.Append(nil)
+	c := &format.Commit{Refs: sha256.Sum256(object), Segments: s.Commit.Segments, Sessions: s.Commit.Sessions}
+	require.NoError(w, w.bucket.WriteAll(ctx, format.RefsKey(c.Refs), object, nil))
+	require.NoError(w, w.bucket.Delete(ctx, format.RefsKey(res.Ref.Refs)))
+	require.NoError(w, w.bucket.Delete(ctx, format.EntryKey(res.Ref.Seq)))
+	l, writer := w.ledger(now)
+	_, err = l.Append(ctx, ledger.Proposal{
+		Kind: format.KindPartial, Signer: writer,
+		Build: func(*format.State) ([]byte, []byte, error) { return c.Append(nil), nil, nil },
+	})
+	require.NoError(w, err)
+	_, err = l.Append(ctx, ledger.Proposal{
+		Kind: format.KindCheckpoint, Signer: writer,
+		Build: func(st *format.State) ([]byte, []byte, error) { return st.Append(nil), nil, nil },
+	})
+	require.NoError(w, err)
+}
+
+// ledger opens the log, and gives the writer's key.
+func (w *vectorWriter) ledger(now func() time.Time) (*ledger.Ledger, *seal.Signer) {
+	f := vectorFormat(w.T, w.bucket)
+	l, err := ledger.Open(w.Context(), ledger.Config{Store: store.New(w.bucket, store.Options{}), Repo: f.Repo, AdminKey: f.AdminKey, Now: now}, nil)
+	require.NoError(w, err)
+	secrets, _ := vectorSecrets(w.T, w.bucket)
+	seed, err := hex.DecodeString(secrets["writer seed"])
+	require.NoError(w, err)
+	writer, err := seal.NewSigner(seed)
+	require.NoError(w, err)
+	return l, writer
+}
+
+// fill makes the log so long that the second snapshot after is followed by a checkpoint, with a slot on the
+// way that holds no entry.
+func (w *vectorWriter) fill() []uint64 {
+	ctx := w.Context()
+	_, err := w.repo.AddSlot(ctx, password(vectorSecond))
+	require.NoError(w, err)
 	const broken = 3
-	require.NoError(t, bucket.WriteAll(ctx, format.EntryKey(broken), []byte("CKL\x01 this is no entry"), nil))
-	for range 30 {
-		info, err := r.AddSlot(ctx, password("spare"))
-		require.NoError(t, err)
-		require.NoError(t, r.RemoveSlot(ctx, info.ID))
+	require.NoError(w, w.bucket.WriteAll(ctx, format.EntryKey(broken), []byte("CKL\x01 this is no entry"), nil))
+	for range 29 {
+		info, err := w.repo.AddSlot(ctx, password("spare"))
+		require.NoError(w, err)
+		require.NoError(w, w.repo.RemoveSlot(ctx, info.ID))
 	}
 	return []uint64{broken}
 }

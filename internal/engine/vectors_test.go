@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -45,6 +46,9 @@ type vectorFile struct {
 	Sessions  map[string]string `json:"sessions"` // id → secret
 	Damage    []uint64          `json:"damage"`   // slots of the log that hold no valid entry
 	Snapshots []vectorSnapshot  `json:"snapshots"`
+	Forgotten []string          `json:"forgotten"` // ids of snapshots
+	Condemned []string          `json:"condemned"` // objects that may be deleted and are still there
+	Swept     []string          `json:"swept"`     // objects that were deleted
 }
 
 type vectorSnapshot struct {
@@ -251,6 +255,64 @@ func checkVectors(t *testing.T, folder string, suite seal.Suite) {
 		require.Equal(t, ledger.Damage{Seq: v.Damage[i], Vouched: true}, d)
 	}
 	checkVariety(t, bucket, suite, l, sessions)
+	checkCollected(t, bucket, suite, l, v)
+}
+
+// checkCollected compares what the condemn entries name with what is there.
+func checkCollected(t *testing.T, bucket *blob.Bucket, suite seal.Suite, l *ledger.Ledger, v vectorFile) {
+	condemned, swept := collected(t, bucket, l)
+	require.Equal(t, v.Condemned, condemned)
+	require.Equal(t, v.Swept, swept)
+	st, there := l.State(), keys(t, bucket)
+	require.Len(t, st.Snapshots, len(v.Snapshots))
+	for i, s := range st.Snapshots {
+		require.Equal(t, v.Snapshots[i].ID, s.ID.String())
+	}
+	for _, key := range swept {
+		require.NotContains(t, there, key)
+	}
+	if suite != seal.T1 {
+		return
+	}
+	require.Len(t, st.Forgotten, 1)
+	require.Contains(t, v.Forgotten, st.Forgotten[0].ID.String())
+	require.Len(t, v.Forgotten, 3)
+	require.Len(t, st.Partials, 1)
+	require.Greater(t, st.Condemned, st.Swept)
+	for _, list := range [][]string{condemned, swept} {
+		for _, prefix := range []string{"i/", "m/", "refs/", "sess/"} {
+			require.True(t, slices.ContainsFunc(list, func(key string) bool { return strings.HasPrefix(key, prefix) }), prefix)
+		}
+	}
+	for _, s := range st.Snapshots { // the collector gave both another list
+		e, err := l.Entry(t.Context(), s)
+		require.NoError(t, err)
+		c, err := format.DecodeCommit(e.Body)
+		require.NoError(t, err)
+		require.NotEqual(t, c.Refs, s.Refs)
+		require.NotContains(t, there, format.RefsKey(c.Refs))
+	}
+}
+
+// collected lists what the condemn entries name: what is there, and what is not.
+func collected(t *testing.T, bucket *blob.Bucket, l *ledger.Ledger) (condemned, swept []string) {
+	there, st := keys(t, bucket), l.State()
+	condemned, swept = []string{}, []string{}
+	require.NoError(t, l.Condemned(t.Context(), st.Condemned, 0, func(seq uint64, _ int64, c *format.Condemn) error {
+		for _, o := range c.Objects {
+			if _, ok := there[o.Key()]; ok {
+				require.Greater(t, seq, st.Swept)
+				condemned = append(condemned, o.Key())
+			} else {
+				require.LessOrEqual(t, seq, st.Swept)
+				swept = append(swept, o.Key())
+			}
+		}
+		return nil
+	}))
+	slices.Sort(condemned)
+	slices.Sort(swept)
+	return condemned, swept
 }
 
 // checkVariety makes sure that the vectors hold what they are meant to show.

@@ -36,6 +36,8 @@ func child(what string) int {
 		err = childAct(a[1], a[2], a[3], a[4])
 	case "check":
 		err = childCheck(a[1], a[2], a[3])
+	case "big":
+		err = childBig(a[1], a[2])
 	case "many":
 		err = childMany(a[1], a[2], a[3])
 	}

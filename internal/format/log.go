@@ -151,7 +151,19 @@ func (d *decoder) segments() (ss []Segment) {
 		copy(s.Writer[:], d.take(8))
 		ss = append(ss, s)
 	}
+	if d.err == nil && Repeated(ss) {
+		d.fail("an index segment is named twice")
+	}
 	return ss
+}
+
+// Repeated reports whether a list names an index segment twice.
+func Repeated(ss []Segment) bool {
+	seen := make(map[Hash]struct{}, len(ss))
+	for _, s := range ss {
+		seen[s.Hash] = struct{}{}
+	}
+	return len(seen) < len(ss)
 }
 
 // Commit is the body of a snapshot or partial entry: what it depends on, in clear.

@@ -64,7 +64,9 @@ func condemn(s *format.State, seq uint64, c *format.Condemn) error {
 	if removed != len(c.Removed) {
 		return errors.New("the entry removes an index segment that is not there")
 	}
-	segments = append(segments, c.Added...)
+	if segments = append(segments, c.Added...); format.Repeated(segments) {
+		return errors.New("the entry adds an index segment that is there")
+	}
 	condemned := func(t format.Type, h format.Hash) bool {
 		_, there := slices.BinarySearchFunc(c.Objects, format.Object{Type: t, Hash: h}, format.CompareObjects)
 		return there
@@ -90,15 +92,18 @@ func (l *Ledger) Condemned(ctx context.Context, newest, since uint64, f func(seq
 		if err != nil {
 			return err
 		}
+		if e.Kind != format.KindCondemn {
+			return fmt.Errorf("log entry %d: %w: it condemns nothing", at, errAltered)
+		}
 		c, err := format.DecodeCondemn(e.Body)
 		if err != nil {
 			return fmt.Errorf("log entry %d: %w", at, err)
 		}
-		if err := f(at, e.Time, c); err != nil {
-			return err
-		}
 		if c.Previous >= at {
 			return fmt.Errorf("log entry %d: %w", at, errAltered)
+		}
+		if err := f(at, e.Time, c); err != nil {
+			return err
 		}
 		at = c.Previous
 	}

@@ -485,6 +485,9 @@ func (l *Ledger) take(e *format.LogEntry) error {
 		if slices.ContainsFunc(c.Segments, foreign) {
 			return errors.New("the entry names another writer's index segment as its own")
 		}
+		if e.Kind == format.KindPartial && (c.ID != format.SnapID{} || c.Outcome != 0) {
+			return errors.New("a partial entry says that it is a snapshot")
+		}
 		again := func(s format.SnapRef) bool { return s.ID == c.ID }
 		if e.Kind == format.KindSnapshot && slices.ContainsFunc(l.state.Snapshots, again) {
 			return errors.New("there is a snapshot of that id")

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 )
 
@@ -96,12 +97,29 @@ func (t *table) place(i int) (place, error) {
 	return p, nil
 }
 
-// chunk gives the content of a chunk of n bytes: a data chunk, or with meta a metadata chunk. Segments are searched
-// from the last; should a place that one names not hold the chunk, its other places and the earlier segments are
-// tried.
+// chunk gives the content of a chunk of n bytes: a data chunk, or with meta a metadata chunk. Should it be in no place
+// that the segments name, the log is read on: a collector may have moved it.
 func (r *Repository) chunk(id [32]byte, n uint64, meta bool) ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for {
+		segments := r.state.segments
+		b, err := r.find(id, n, meta)
+		if err == nil {
+			return b, nil
+		}
+		if e := r.readOn(); e != nil {
+			return nil, errors.Join(err, e)
+		}
+		if slices.Equal(segments, r.state.segments) {
+			return nil, err
+		}
+	}
+}
+
+// find searches the segments from the last; should a place that one names not hold the chunk, its other places and the
+// earlier segments are tried.
+func (r *Repository) find(id [32]byte, n uint64, meta bool) ([]byte, error) {
 	err := error(nil)
 	for i := len(r.state.segments) - 1; i >= 0; i-- {
 		t, e := r.loadTable(r.state.segments[i])

@@ -31,14 +31,19 @@ var ErrWrongPassword = errors.New("no slot opens with this password or key")
 type Repository struct {
 	fsys    fs.FS
 	format  format
-	head    uint64
-	state   state
-	damage  []Damage
 	reader  hpke.PrivateKey
 	dataID  []byte
 	metaID  []byte
 	index   []byte
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows
+	head    uint64     // of the log
+	first   uint64     // the entry that it was opened from
+	at      uint64     // the slot that state, chain and damage are of
+	state   state
+	before  state // without the entry at that slot
+	undo    bool  // that entry is valid, and can be undone
+	chain   [32]byte
+	damage  []Damage
 	tables  map[[32]byte]*table
 	secrets map[[16]byte][]byte
 	frames  map[frameKey][]byte

@@ -6,13 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"reflect"
 	"slices"
 )
 
 // ErrDamage means that the log has damage after the last snapshot that no later entry vouches for: a newer snapshot
 // may be lost.
 var ErrDamage = errors.New("the log is damaged after the last snapshot")
+
+// ErrForgotten means that the administrator has forgotten the snapshot: what it needed may have been deleted.
+var ErrForgotten = errors.New("the snapshot has been forgotten")
 
 // Damage is a slot of the log without a valid entry.
 type Damage struct {
@@ -40,15 +42,25 @@ type snapRef struct {
 	seq  uint64
 	sum  [32]byte
 	time uint64
+	refs [32]byte // its list of references, which a condemn entry may replace
+}
+
+// A partial is what a run that has not committed has told of.
+type partial struct {
+	seq, time uint64
+	refs      [32]byte
+	sessions  [][16]byte
 }
 
 // A state is what the log adds up to (section 14).
 type state struct {
-	enrolSeq uint64
-	enrol    enrolment
-	slots    []slotRef
-	segments []segment
-	snaps    []snapRef
+	enrolSeq                   uint64
+	enrol                      enrolment
+	slots                      []slotRef
+	segments                   []segment
+	snaps, forgotten           []snapRef
+	partials                   []partial
+	recorded, condemned, swept uint64
 }
 
 type commit struct {
@@ -56,6 +68,22 @@ type commit struct {
 	outcome  byte
 	refs     [32]byte
 	segments []segment
+	sessions [][16]byte
+}
+
+// A condemn is the body of an entry of kind 6.
+type condemn struct {
+	previous, swept, forgotten uint64
+	lists                      map[[16]byte][32]byte // of snapshots
+	removed                    map[[32]byte]bool     // segments
+	added                      []segment
+	objects                    []Reference
+}
+
+// names reports whether an object without a session is condemned.
+func (c condemn) names(typ byte, sum [32]byte) bool {
+	_, ok := slices.BinarySearchFunc(c.objects, Reference{Type: typ, SHA256: sum}, compareReferences)
+	return ok
 }
 
 // An entry is one log entry as far as it decodes without its body.
@@ -92,7 +120,7 @@ func (r *Repository) slot(seq uint64) (e *entry, sum [32]byte, err error) {
 	e.checkpoint, e.enrol, e.body, e.sealed = d.u64(), d.u64(), d.bytes(), d.bytes()
 	d.take(64)
 	d.check(e.seq == seq && repo == r.format.repo && (e.kind == 1) == (seq == 0))
-	d.check(e.kind == 3 || e.kind >= 128 || len(e.sealed) == 0)
+	d.check(e.kind == 3 || e.kind == 5 || e.kind >= 128 || len(e.sealed) == 0)
 	if seq == 0 {
 		d.check(e.chain == [32]byte{} && e.checkpoint == 0 && e.enrol == 0)
 	} else {
@@ -131,6 +159,30 @@ func decodeSegments(d *dec) (v []segment) {
 	for n := d.count(42); n > 0; n-- {
 		v = append(v, segment{sum: d.id32(), size: d.uv(), entries: d.uv(), writer: d.short()})
 	}
+	d.check(!repeated(v))
+	return v
+}
+
+// repeated reports whether a segment is named twice.
+func repeated(v []segment) bool {
+	sums := map[[32]byte]bool{}
+	for _, g := range v {
+		sums[g.sum] = true
+	}
+	return len(sums) < len(v)
+}
+
+func decodeSessions(d *dec) (v [][16]byte) {
+	for n := d.count(16); n > 0; n-- {
+		v = append(v, d.id16())
+	}
+	return v
+}
+
+func decodeSnaps(d *dec) (v []snapRef) {
+	for n := d.count(89); n > 0; n-- {
+		v = append(v, snapRef{id: d.id16(), seq: d.uv(), sum: d.id32(), time: d.u64(), refs: d.id32()})
+	}
 	return v
 }
 
@@ -140,27 +192,75 @@ func decodeState(b []byte) (v state, err error) {
 	for n := d.count(25); n > 0; n-- {
 		v.slots = append(v.slots, decodeSlot(d))
 	}
-	v.segments = decodeSegments(d)
-	for n := d.count(57); n > 0; n-- {
-		v.snaps = append(v.snaps, snapRef{id: d.id16(), seq: d.uv(), sum: d.id32(), time: d.u64()})
+	v.segments, v.snaps, v.forgotten = decodeSegments(d), decodeSnaps(d), decodeSnaps(d)
+	for n := d.count(42); n > 0; n-- {
+		v.partials = append(v.partials, partial{d.uv(), d.u64(), d.id32(), decodeSessions(d)})
 	}
+	v.recorded, v.condemned, v.swept = d.uv(), d.uv(), d.uv()
 	return v, d.end()
 }
 
 func decodeCommit(b []byte) (v commit, err error) {
 	d := &dec{b: b}
-	v.id, v.outcome, v.refs, v.segments = d.id16(), d.u8(), d.id32(), decodeSegments(d)
-	for n := d.count(16); n > 0; n-- {
-		d.id16() // sessions opened
-	}
+	v.id, v.outcome, v.refs, v.segments, v.sessions = d.id16(), d.u8(), d.id32(), decodeSegments(d), decodeSessions(d)
 	d.check(v.outcome <= 1)
+	return v, d.end()
+}
+
+func decodeForget(b []byte) (ids map[[16]byte]bool, err error) {
+	d := &dec{b: b}
+	d.id16() // of the record
+	d.id32() // plan
+	ids = map[[16]byte]bool{}
+	var before [16]byte
+	for i := range d.count(16) {
+		id := d.id16()
+		d.check(i == 0 || bytes.Compare(before[:], id[:]) < 0)
+		ids[id], before = true, id
+	}
+	return ids, d.end()
+}
+
+func decodeCondemn(b []byte) (v condemn, err error) {
+	d := &dec{b: b}
+	v.previous, v.swept, v.forgotten = d.uv(), d.uv(), d.uv()
+	v.lists, v.removed = map[[16]byte][32]byte{}, map[[32]byte]bool{}
+	var id [16]byte
+	for i := range d.count(48) {
+		next := d.id16()
+		d.check(i == 0 || bytes.Compare(id[:], next[:]) < 0)
+		v.lists[next], id = d.id32(), next
+	}
+	var sum [32]byte
+	for i := range d.count(32) {
+		next := d.id32()
+		d.check(i == 0 || bytes.Compare(sum[:], next[:]) < 0)
+		v.removed[next], sum = true, next
+	}
+	v.added = decodeSegments(d)
+	decodeSessions(d) // that the collector opened
+	v.objects = decodeReferences(d, true)
 	return v, d.end()
 }
 
 // clone gives a state that can be changed without changing the other.
 func (s state) clone() state {
-	s.slots, s.segments, s.snaps = slices.Clone(s.slots), slices.Clone(s.segments), slices.Clone(s.snaps)
+	s.slots, s.segments = slices.Clone(s.slots), slices.Clone(s.segments)
+	s.snaps, s.forgotten, s.partials = slices.Clone(s.snaps), slices.Clone(s.forgotten), slices.Clone(s.partials)
 	return s
+}
+
+// same compares all but the segments.
+func (s state) same(o state) bool {
+	return s.enrolSeq == o.enrolSeq && s.enrol.same(o.enrol) && slices.Equal(s.slots, o.slots) &&
+		slices.Equal(s.snaps, o.snaps) && slices.Equal(s.forgotten, o.forgotten) &&
+		slices.EqualFunc(s.partials, o.partials, func(a, b partial) bool {
+			return a.seq == b.seq && a.time == b.time && a.refs == b.refs && slices.Equal(a.sessions, b.sessions)
+		}) && s.recorded == o.recorded && s.condemned == o.condemned && s.swept == o.swept
+}
+
+func (v enrolment) same(o enrolment) bool {
+	return slices.EqualFunc(v.writers, o.writers, bytes.Equal) && slices.EqualFunc(v.recipients, o.recipients, bytes.Equal)
 }
 
 // wellSigned is the first half of the validity of an entry after entry 0 (section 15).
@@ -197,16 +297,39 @@ func (r *Repository) apply(e *entry, before state) (state, bool) {
 			if slices.ContainsFunc(s.snaps, func(o snapRef) bool { return o.id == c.id }) {
 				return s, false
 			}
-			s.snaps = append(s.snaps, snapRef{c.id, e.seq, e.sum, e.time})
+			s.snaps = append(s.snaps, snapRef{c.id, e.seq, e.sum, e.time, c.refs})
 		}
+		s.partials = slices.DeleteFunc(s.partials, func(p partial) bool {
+			return slices.ContainsFunc(p.sessions, func(id [16]byte) bool { return slices.Contains(c.sessions, id) })
+		})
+		if e.kind == 4 {
+			s.partials = append(s.partials, partial{e.seq, e.time, c.refs, c.sessions})
+		}
+	case 5:
+		ids, err := decodeForget(e.body)
+		if err != nil {
+			return s, false
+		}
+		s.snaps = slices.DeleteFunc(s.snaps, func(o snapRef) bool {
+			if ids[o.id] {
+				s.forgotten = append(s.forgotten, o)
+			}
+			return ids[o.id]
+		})
+		s.recorded = e.seq
+		return s, len(s.forgotten) == len(before.forgotten)+len(ids)
+	case 6:
+		c, err := decodeCondemn(e.body)
+		if err != nil {
+			return s, false
+		}
+		return s.collect(e.seq, c)
 	case 7:
 		v, err := decodeState(e.body)
 		if err != nil {
 			return s, false
 		}
-		own, said := s.clone(), v.clone()
-		own.segments, said.segments = nil, nil
-		if !reflect.DeepEqual(own, said) {
+		if !s.same(v) {
 			return s, false
 		}
 		mine := func(g segment) bool { return g.writer == e.signer }
@@ -226,6 +349,34 @@ func (r *Repository) apply(e *entry, before state) (state, bool) {
 			s.slots = append(s.slots, slot)
 		}
 	}
+	return s, true
+}
+
+// collect gives the state after a condemn entry, or false if that is not valid.
+func (s state) collect(seq uint64, c condemn) (state, bool) {
+	if c.previous != s.condemned || c.swept < s.swept || c.swept > c.previous || c.forgotten > uint64(len(s.forgotten)) {
+		return s, false
+	}
+	changed, segments := 0, len(s.segments)
+	for i := range s.snaps {
+		if list, ok := c.lists[s.snaps[i].id]; ok {
+			s.snaps[i].refs = list
+			changed++
+		}
+	}
+	s.segments = slices.DeleteFunc(s.segments, func(g segment) bool { return c.removed[g.sum] })
+	if changed != len(c.lists) || segments-len(s.segments) != len(c.removed) {
+		return s, false
+	}
+	s.segments = append(s.segments, c.added...)
+	if repeated(s.segments) ||
+		slices.ContainsFunc(s.segments, func(g segment) bool { return c.names('I', g.sum) }) ||
+		slices.ContainsFunc(s.snaps, func(o snapRef) bool { return c.names('R', o.refs) }) {
+		return s, false
+	}
+	s.forgotten = s.forgotten[c.forgotten:]
+	s.partials = slices.DeleteFunc(s.partials, func(p partial) bool { return c.names('R', p.refs) })
+	s.condemned, s.swept = seq, c.swept
 	return s, true
 }
 
@@ -274,7 +425,7 @@ func (r *Repository) checkpoint(seq uint64) (*entry, state, error) {
 	default:
 		return nil, state{}, nil
 	}
-	if !reflect.DeepEqual(enrol, s.enrol) || !e.signedBy(r.format.admin) && !e.signedByOne(enrol.writers) {
+	if !enrol.same(s.enrol) || !e.signedBy(r.format.admin) && !e.signedByOne(enrol.writers) {
 		return nil, state{}, nil
 	}
 	return e, s, nil
@@ -333,48 +484,65 @@ func (r *Repository) openLog(full bool) error {
 	if err != nil {
 		return err
 	}
-	chain, before, undo := first.next(), s, false // undo: the slot before held a valid entry that can be undone
-	for seq := first.seq + 1; seq <= r.head; seq++ {
+	r.state, r.before, r.undo, r.chain, r.first, r.at = s, s, false, first.next(), first.seq, first.seq
+	return r.follow()
+}
+
+// readOn takes the entries that have come since the log was opened.
+func (r *Repository) readOn() error {
+	if err := r.findHead(); err != nil {
+		return err
+	}
+	return r.follow()
+}
+
+// follow takes the entries up to the head.
+func (r *Repository) follow() error {
+	for r.at < r.head {
+		seq := r.at + 1
 		e, sum, err := r.slot(seq)
 		if err != nil {
 			return err
 		}
 		valid := false
-		if e != nil && r.wellSigned(e, &s) {
-			if e.chain == chain {
+		if e != nil && r.wellSigned(e, &r.state) {
+			if e.chain == r.chain {
 				for i := range r.damage {
 					r.damage[i].Vouched = r.damage[i].Vouched || !r.damage[i].final
 				}
 			} else {
-				if undo {
-					s = before
+				if r.undo {
+					r.state = r.before
 				}
-				if undo || seq == first.seq+1 { // the start itself cannot be undone, but is under suspicion
+				if r.undo || seq == r.first+1 { // the start itself cannot be undone, but is under suspicion
 					r.damage = append(r.damage, Damage{Seq: seq - 1})
 				}
 				for i := range r.damage {
 					r.damage[i].final = r.damage[i].final || !r.damage[i].Vouched
 				}
-				chain = e.chain
+				r.chain = e.chain
 			}
-			if r.wellSigned(e, &s) { // still, should an entry have been undone
+			if r.wellSigned(e, &r.state) { // still, should an entry have been undone
 				var after state
-				if after, valid = r.apply(e, s); valid {
-					before, s = s, after
+				if after, valid = r.apply(e, r.state); valid {
+					r.before, r.state = r.state, after
 				}
 			}
 		}
-		if undo = valid; !valid {
+		if r.undo = valid; !valid {
 			r.damage = append(r.damage, Damage{Seq: seq})
 		}
-		chain = link(chain, sum)
+		r.chain, r.at = link(r.chain, sum), seq
 	}
-	r.state = s
 	return nil
 }
 
 // Damage lists the damaged slots of the log after the point that it was opened from.
-func (r *Repository) Damage() []Damage { return slices.Clone(r.damage) }
+func (r *Repository) Damage() []Damage {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.damage)
+}
 
 // A Snapshot is one snapshot with its description.
 type Snapshot struct {
@@ -391,7 +559,6 @@ type Snapshot struct {
 	ProblemCount           uint64
 
 	r        *Repository
-	refs     [32]byte
 	root     child
 	level    byte
 	problems content
@@ -400,6 +567,8 @@ type Snapshot struct {
 
 // Snapshots gives the snapshots that the log leads to, oldest first. With an error it gives those that can be read.
 func (r *Repository) Snapshots() ([]Snapshot, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	var out []Snapshot
 	var errs []error
 	last := uint64(0)
@@ -447,8 +616,32 @@ func (r *Repository) snapshot(ref snapRef) (Snapshot, error) {
 	if err != nil {
 		return Snapshot{}, err
 	}
-	s := Snapshot{ID: c.id, Seq: e.seq, Complete: c.outcome == 0, Time: int64(ref.time), r: r, refs: c.refs}
+	s := Snapshot{ID: c.id, Seq: e.seq, Complete: c.outcome == 0, Time: int64(ref.time), r: r}
 	return s, s.decode(b)
+}
+
+// list gives the list of references that the state names for the snapshot now.
+func (s *Snapshot) list() (refs [32]byte, ok bool) {
+	i := slices.IndexFunc(s.r.state.snaps, func(o snapRef) bool { return o.id == s.ID })
+	if i < 0 {
+		return refs, false
+	}
+	return s.r.state.snaps[i].refs, true
+}
+
+// explain says ErrForgotten where a snapshot could not be read because it is no longer kept.
+func (s *Snapshot) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	if s.r.readOn() == nil {
+		if _, ok := s.list(); !ok {
+			return errors.Join(ErrForgotten, err)
+		}
+	}
+	return err
 }
 
 // decode takes the description.

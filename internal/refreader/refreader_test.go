@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -72,6 +73,9 @@ type vectorJSON struct {
 	Sessions  map[string]string `json:"sessions"`
 	Damage    []uint64          `json:"damage"`
 	Snapshots []snapshotJSON    `json:"snapshots"`
+	Forgotten []string          `json:"forgotten"`
+	Condemned []string          `json:"condemned"`
+	Swept     []string          `json:"swept"`
 }
 
 func load(t *testing.T, name string) (fstest.MapFS, vectorJSON) {
@@ -222,7 +226,8 @@ func TestFullLog(t *testing.T) {
 		require.NoError(t, err)
 		quick, err := open(objects, 1, false, root)
 		require.NoError(t, err)
-		require.Equal(t, full.state, quick.state)
+		require.True(t, full.state.same(quick.state))
+		require.Equal(t, full.state.segments, quick.state.segments)
 		damage := []uint64{}
 		for _, d := range full.Damage() {
 			require.True(t, d.Vouched)
@@ -281,7 +286,8 @@ func TestFlippedBytes(t *testing.T) {
 	}
 }
 
-// TestReferences: the lists of all snapshots together name every pack and session in the store, and nothing else.
+// TestReferences: the lists of all snapshots and partials, and the condemn entries, together name every pack and
+// session in the store, and nothing else.
 func TestReferences(t *testing.T) {
 	for _, name := range names {
 		objects, want := load(t, name)
@@ -290,23 +296,277 @@ func TestReferences(t *testing.T) {
 		snaps, err := r.Snapshots()
 		require.NoError(t, err)
 		named, stored := map[string]bool{}, map[string]bool{}
+		content := func(object string) bool {
+			dir, _, _ := strings.Cut(object, "/")
+			return dir == "p" || dir == "m" || dir == "sess"
+		}
 		for _, s := range snaps {
 			list, err := s.References()
 			require.NoError(t, err)
 			for _, v := range list {
-				session, sum := hex.EncodeToString(v.Session[:]), hex.EncodeToString(v.SHA256[:])
-				object := map[byte]string{
-					'P': "p/" + session + "/" + sum, 'M': "m/" + session + "/" + sum, 'S': "sess/" + session + ".0",
-				}[v.Type]
+				named[nameOf(v)] = true
+			}
+		}
+		for _, p := range r.state.partials {
+			list, err := r.references(p.refs, -1)
+			require.NoError(t, err)
+			for _, v := range list {
+				named[nameOf(v)] = true
+			}
+		}
+		for _, object := range want.Condemned {
+			require.False(t, named[object], object)
+			if content(object) {
 				named[object] = true
 			}
 		}
+		for _, object := range want.Swept {
+			require.False(t, named[object], object)
+		}
 		for object := range objects {
-			if dir, _, _ := strings.Cut(object, "/"); dir == "p" || dir == "m" || dir == "sess" {
+			if content(object) {
 				stored[object] = true
 			}
 		}
 		require.Equal(t, stored, named)
+	}
+}
+
+// nameOf is the name of an object; of a session that of generation 0.
+func nameOf(v Reference) string {
+	session, sum := hex.EncodeToString(v.Session[:]), hex.EncodeToString(v.SHA256[:])
+	return map[byte]string{
+		'P': "p/" + session + "/" + sum, 'M': "m/" + session + "/" + sum, 'S': "sess/" + session + ".0",
+		'I': "i/" + sum, 'R': "refs/" + sum,
+	}[v.Type]
+}
+
+// TestCollected follows the condemn entries, from the newest that the state names, and looks for what they name.
+func TestCollected(t *testing.T) {
+	objects, want := load(t, "repo-v1")
+	r, err := Open(objects, want.Passwords[0])
+	require.NoError(t, err)
+	condemned, swept, moved := []string{}, []string{}, 0
+	for at := r.state.condemned; at > 0; {
+		e, _, err := r.slot(at)
+		require.NoError(t, err)
+		require.Equal(t, byte(6), e.kind)
+		c, err := decodeCondemn(e.body)
+		require.NoError(t, err)
+		for _, v := range c.objects {
+			if at <= r.state.swept {
+				require.NotContains(t, objects, nameOf(v))
+				swept = append(swept, nameOf(v))
+			} else {
+				require.Contains(t, objects, nameOf(v))
+				condemned = append(condemned, nameOf(v))
+			}
+		}
+		moved += len(c.lists)
+		at = c.previous
+	}
+	slices.Sort(condemned)
+	slices.Sort(swept)
+	require.Equal(t, want.Condemned, condemned)
+	require.Equal(t, want.Swept, swept)
+	require.Equal(t, 2, moved)
+	require.Len(t, r.state.forgotten, 1)
+	require.Contains(t, want.Forgotten, hex.EncodeToString(r.state.forgotten[0].id[:]))
+	require.Len(t, r.state.partials, 1)
+	for _, s := range r.state.snaps {
+		require.NotContains(t, want.Forgotten, hex.EncodeToString(s.id[:]))
+	}
+}
+
+// growing shows the log only up to a slot.
+type growing struct {
+	fstest.MapFS
+	last string
+}
+
+func (g *growing) Open(name string) (fs.File, error) {
+	if strings.HasPrefix(name, "log/") && name > g.last {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return g.MapFS.Open(name)
+}
+
+func (g *growing) Stat(name string) (fs.FileInfo, error) {
+	f, err := g.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return f.Stat()
+}
+
+// TestCollectedMeanwhile: whoever has opened the log before a collector came reads what is kept all the same, and
+// learns that the rest was forgotten.
+func TestCollectedMeanwhile(t *testing.T) {
+	objects, want := load(t, "repo-v1")
+	forget := uint64(0)
+	r, err := Open(objects, want.Passwords[0])
+	require.NoError(t, err)
+	for seq := range r.head {
+		if e, _, _ := r.slot(seq); e != nil && e.kind == 5 {
+			forget = seq
+			break
+		}
+	}
+	require.NotZero(t, forget)
+	then := &growing{objects, logName(forget - 1)}
+	early := func() []Snapshot {
+		r, err := Open(then, want.Passwords[0])
+		require.NoError(t, err)
+		snaps, err := r.Snapshots()
+		require.NoError(t, err)
+		require.Len(t, snaps, 3)
+		require.Equal(t, want.Forgotten[0], hex.EncodeToString(snaps[0].ID[:]))
+		return snaps
+	}
+	ignore := func(Entry) error { return nil }
+	for _, s := range early() {
+		require.ErrorIs(t, s.Walk(ignore), errMissing, "nothing tells yet why it is gone")
+		_, err := s.References()
+		require.ErrorIs(t, err, errMissing)
+	}
+	snaps := early()
+	then.last = logName(1 << 40)
+	for i, s := range snaps {
+		if i == 0 {
+			require.ErrorIs(t, s.Walk(ignore), ErrForgotten)
+			_, err := s.References()
+			require.ErrorIs(t, err, ErrForgotten)
+			continue
+		}
+		require.NoError(t, s.Walk(ignore))
+		list, err := s.References()
+		require.NoError(t, err)
+		require.NotEmpty(t, list)
+	}
+	got, err := list(snaps[0].r)
+	require.NoError(t, err)
+	require.Equal(t, want.Snapshots, got)
+}
+
+// TestForgetAndCondemn applies entries to a state.
+func TestForgetAndCondemn(t *testing.T) {
+	id := func(n byte) (v [16]byte) { v[0] = n; return v }
+	sum := func(n byte) (v [32]byte) { v[0] = n; return v }
+	before := state{
+		segments: []segment{{sum: sum(1)}, {sum: sum(2)}}, snaps: []snapRef{{id: id(1), refs: sum(11)}, {id: id(2), refs: sum(12)}},
+		forgotten: []snapRef{{id: id(3), refs: sum(13)}}, partials: []partial{{refs: sum(14), sessions: [][16]byte{id(4)}}},
+		condemned: 7, swept: 5,
+	}
+	apply := func(kind byte, body ...[]byte) (state, bool) {
+		return (&Repository{}).apply(&entry{kind: kind, seq: 9, body: bytes.Join(body, nil)}, before)
+	}
+	ids := func(v ...byte) (b []byte) {
+		b = append(make([]byte, 32), byte(len(v)))
+		for _, n := range v {
+			x := id(n)
+			b = append(b, x[:]...)
+		}
+		return b
+	}
+	s, ok := apply(5, ids(1, 2))
+	require.True(t, ok)
+	require.Empty(t, s.snaps)
+	require.Equal(t, []snapRef{before.forgotten[0], before.snaps[0], before.snaps[1]}, s.forgotten)
+	require.Len(t, before.snaps, 2)
+	for name, body := range map[string][]byte{
+		"none": ids(), "unknown": ids(1, 5), "forgotten already": ids(3), "out of order": ids(2, 1), "twice": ids(1, 1),
+		"left over": append(ids(1), 0), "cut off": ids(1)[:40],
+	} {
+		_, ok := apply(5, body)
+		require.False(t, ok, name)
+	}
+
+	lists := func(v ...byte) (b []byte) {
+		b = []byte{byte(len(v) / 2)}
+		for i := 0; i < len(v); i += 2 {
+			x, y := id(v[i]), sum(v[i+1])
+			b = append(append(b, x[:]...), y[:]...)
+		}
+		return b
+	}
+	sums := func(v ...byte) (b []byte) {
+		b = []byte{byte(len(v))}
+		for _, n := range v {
+			x := sum(n)
+			b = append(b, x[:]...)
+		}
+		return b
+	}
+	added := func(v ...byte) (b []byte) {
+		b = []byte{byte(len(v))}
+		for _, n := range v {
+			x := sum(n)
+			b = append(append(b, x[:]...), make([]byte, 10)...)
+		}
+		return b
+	}
+	objects := func(v ...Reference) (b []byte) {
+		b = []byte{byte(len(v))}
+		for _, o := range v {
+			b = append(b, o.raw()...)
+		}
+		return b
+	}
+	none := []byte{0}
+	index := func(n byte) Reference { return Reference{Type: 'I', SHA256: sum(n)} }
+	list := func(n byte) Reference { return Reference{Type: 'R', SHA256: sum(n)} }
+	pack := Reference{Type: 'P', Session: id(6), SHA256: sum(6)}
+	s, ok = apply(6, []byte{7, 7, 1}, lists(2, 22), sums(1), added(3), none, objects(index(1), pack, list(12), list(13), list(14)))
+	require.True(t, ok)
+	require.Equal(t, []snapRef{{id: id(1), refs: sum(11)}, {id: id(2), refs: sum(22)}}, s.snaps)
+	require.Equal(t, sum(12), before.snaps[1].refs)
+	require.Equal(t, []segment{{sum: sum(2)}, {sum: sum(3)}}, s.segments)
+	require.Empty(t, s.forgotten)
+	require.Empty(t, s.partials)
+	require.Equal(t, []uint64{9, 7}, []uint64{s.condemned, s.swept})
+	_, ok = apply(6, []byte{7, 5, 0}, none, none, none, none, none)
+	require.True(t, ok, "one that only tells what was swept")
+	for name, body := range map[string][][]byte{
+		"another before":         {{6, 5, 0}, none, none, none, none, none},
+		"swept less":             {{7, 4, 0}, none, none, none, none, none},
+		"swept itself":           {{7, 9, 0}, none, none, none, none, none},
+		"forgotten too many":     {{7, 5, 2}, none, none, none, none, none},
+		"unknown snapshot":       {{7, 5, 0}, lists(5, 22), none, none, none, none},
+		"forgotten snapshot":     {{7, 5, 0}, lists(3, 22), none, none, none, none},
+		"lists out of order":     {{7, 5, 0}, lists(2, 22, 1, 21), none, none, none, none},
+		"unknown segment":        {{7, 5, 0}, none, sums(4), none, none, none},
+		"segments out of order":  {{7, 5, 0}, none, sums(2, 1), none, none, none},
+		"segment that is there":  {{7, 5, 0}, none, none, added(2), none, none},
+		"segment added twice":    {{7, 5, 0}, none, none, added(3, 3), none, none},
+		"live segment":           {{7, 5, 0}, none, none, none, none, objects(index(2))},
+		"added segment":          {{7, 5, 0}, none, none, added(3), none, objects(index(3))},
+		"live list":              {{7, 5, 0}, none, none, none, none, objects(list(11))},
+		"new list":               {{7, 5, 0}, lists(2, 22), none, none, none, objects(list(22))},
+		"objects out of order":   {{7, 5, 0}, none, none, none, none, objects(list(13), pack)},
+		"list with a session":    {{7, 5, 0}, none, none, none, none, objects(Reference{Type: 'R', Session: id(1), SHA256: sum(13)})},
+		"object of another type": {{7, 5, 0}, none, none, none, none, objects(Reference{Type: 'L', SHA256: sum(13)})},
+		"left over":              {{7, 5, 0}, none, none, none, none, none, none},
+	} {
+		_, ok := apply(6, body...)
+		require.False(t, ok, name)
+	}
+
+	// The next entry of a run replaces what it, or a run that it took over, has told before.
+	commit := func(session byte, kind byte) []byte {
+		b := make([]byte, 16+1+32)
+		if kind == 3 {
+			b[0] = 9
+		}
+		x := id(session)
+		return append(append(b, 0, 1), x[:]...)
+	}
+	for _, kind := range []byte{3, 4} {
+		s, ok = apply(kind, commit(4, kind))
+		require.True(t, ok)
+		require.Len(t, s.partials, int(kind)-3)
+		s, ok = apply(kind, commit(5, kind))
+		require.True(t, ok)
+		require.Len(t, s.partials, int(kind)-2)
 	}
 }
 

@@ -9,7 +9,8 @@ import (
 	"slices"
 )
 
-// A Reference names an object that a snapshot needs: its type is P, M, I or S (all generations of a session).
+// A Reference names an object that a snapshot needs: its type is P, M, I or S (all generations of a session); where
+// objects are condemned also R.
 type Reference struct {
 	Type    byte
 	Session [16]byte
@@ -22,13 +23,27 @@ func (v Reference) raw() []byte {
 
 func compareReferences(a, b Reference) int { return bytes.Compare(a.raw(), b.raw()) }
 
-// References resolves the list of references of the snapshot (section 12).
+// References resolves the list of references of the snapshot (section 12). Should an object of it be gone, the log is
+// read on: the list may have been replaced, or the snapshot forgotten.
 func (s *Snapshot) References() ([]Reference, error) {
-	list, err := s.r.references(s.refs, -1)
-	if err != nil {
-		return nil, fmt.Errorf("list of references: %w", err)
+	s.r.mu.Lock()
+	defer s.r.mu.Unlock()
+	for {
+		sum, ok := s.list()
+		if !ok {
+			return nil, ErrForgotten
+		}
+		list, err := s.r.references(sum, -1)
+		if err == nil {
+			return list, nil
+		}
+		if e := s.r.readOn(); e != nil {
+			return nil, errors.Join(err, e)
+		}
+		if now, ok := s.list(); ok && now == sum {
+			return nil, fmt.Errorf("list of references: %w", err)
+		}
 	}
-	return list, nil
 }
 
 // references resolves a list of some depth, or of any with -1.
@@ -45,7 +60,8 @@ func (r *Repository) references(sum [32]byte, depth int) ([]Reference, error) {
 		return nil, err
 	}
 	own, base := int(d.u8()), d.id32()
-	removed, added := decodeReferences(d), decodeReferences(d)
+	d.id16() // random
+	removed, added := decodeReferences(d, false), decodeReferences(d, false)
 	d.check(own <= 16 && (depth < 0 || own == depth) && (own == 0) == (base == [32]byte{}))
 	if err := d.end(); err != nil {
 		return nil, err
@@ -73,13 +89,16 @@ func (r *Repository) references(sum [32]byte, depth int) ([]Reference, error) {
 	return list, nil
 }
 
-func decodeReferences(d *dec) (list []Reference) {
+// decodeReferences decodes a sorted list. Lists are named only where objects are condemned.
+func decodeReferences(d *dec, condemned bool) (list []Reference) {
 	for n := d.count(49); n > 0; n-- {
 		v := Reference{d.u8(), d.id16(), d.id32()}
 		switch v.Type {
 		case 'P', 'M':
 		case 'I':
 			d.check(v.Session == [16]byte{})
+		case 'R':
+			d.check(condemned && v.Session == [16]byte{})
 		case 'S':
 			d.check(v.SHA256 == [32]byte{})
 		default:

@@ -241,7 +241,7 @@ type walk struct {
 // Walk gives every entry of the snapshot in order, "." first.
 func (s *Snapshot) Walk(give func(Entry) error) error {
 	w := &walk{r: s.r, give: give}
-	return w.node(s.root, s.level, true)
+	return s.explain(w.node(s.root, s.level, true))
 }
 
 func (w *walk) node(c child, level byte, root bool) error {
@@ -377,7 +377,7 @@ func (s *Snapshot) WriteContent(e Entry, w io.Writer) error {
 		return errors.New("not a file")
 	}
 	var zeros [segmentSize]byte
-	return s.r.eachRef(e.content, e.Size, func(ref reference) error {
+	return s.explain(s.r.eachRef(e.content, e.Size, func(ref reference) error {
 		if !ref.hole {
 			b, err := s.r.chunk(ref.id, ref.size, false)
 			if err == nil {
@@ -393,7 +393,7 @@ func (s *Snapshot) WriteContent(e Entry, w io.Writer) error {
 			left -= uint64(n)
 		}
 		return nil
-	})
+	}))
 }
 
 // Problems gives the problems that the snapshot names.
@@ -413,5 +413,5 @@ func (s *Snapshot) Problems() ([]Problem, error) {
 		}
 		return d.err
 	})
-	return out, err
+	return out, s.explain(err)
 }
