@@ -344,7 +344,9 @@ func extends(a, b rotation.Hold) bool {
 }
 
 // digestOf is the same for holds that say the same, and zero for one that is not valid.
-func digestOf(h rotation.Hold) rotation.Digest { return rotation.Catalogue{Holds: []rotation.Hold{h}}.Digest() }
+func digestOf(h rotation.Hold) rotation.Digest {
+	return rotation.Catalogue{Holds: []rotation.Hold{h}}.Digest()
+}
 
 // Holds returns the holds that the repository remembers, released ones included. It needs the reader's role.
 func (r *Repository) Holds(ctx context.Context) ([]rotation.Hold, error) {

@@ -61,7 +61,7 @@ func (c *forgetCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	clock := rotation.Judge(rotation.Reading{Wall: time.Now()}, cat.HighWater(), policy.Time)
+	clock := rotation.Judge(rotation.Reading{Wall: time.Now()}, cat.HighWater(policy.Time), policy.Time)
 	if c.Diff != "" {
 		return errors.Join(a.policyChange(old, policy, cat, clock), damage)
 	}

@@ -165,7 +165,7 @@ func (c *clinic) forget(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	now := rotation.Judge(rotation.Reading{Wall: c.clock.now()}, cat.HighWater(), m.policy.Time)
+	now := rotation.Judge(rotation.Reading{Wall: c.clock.now()}, cat.HighWater(m.policy.Time), m.policy.Time)
 	if m.plan, err = rotation.Evaluate(m.policy, cat, now); err != nil {
 		return err
 	}
