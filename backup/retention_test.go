@@ -153,7 +153,7 @@ func TestCatalogue(t *testing.T) {
 		&backup.BackupOptions{Host: "host", Name: "/srv"})
 	require.ErrorIs(t, err, backup.ErrIncomplete)
 	// The store's clock was set back before the last of them.
-	s.stamp(monday.Add(36*time.Hour))
+	s.stamp(monday.Add(36 * time.Hour))
 
 	c, err := s.repo.Catalogue(ctx, nil)
 	require.NoError(t, err)

@@ -272,7 +272,7 @@ type compactCmd struct {
 	Shred     bool `help:"Destroy the keys of what was forgotten, so that not even copies of the store can be read for it. What else the same runs stored is stored again."`
 	Grace     age  `help:"How long what nothing needs any more stays, so that restores under way can end." default:"24h" placeholder:"AGE"`
 	Abandoned age  `help:"Age from which what an interrupted backup left is not waited for." default:"7d" placeholder:"AGE"`
-	DryRun    bool `help:"Show what is not needed, and change nothing."`
+	DryRun    bool `help:"Show what is not needed, and change nothing. What would be written again to save space is not counted."`
 	NoLocks   bool `help:"Do not ask the store which objects it has locked."`
 }
 
@@ -336,7 +336,7 @@ func (c *compactCmd) report(a *app, rep *backup.CompactReport, versions bool) {
 	} else {
 		fmt.Fprintf(a.stdout, "condemned: %s; deleted: %s\n", condemned, count(rep.Deleted, "object"))
 	}
-	say(rep.Rewritten, "written again without what was forgotten: %s", count(rep.Rewritten, "pack"))
+	say(rep.Rewritten, "written again to save space: %s", count(rep.Rewritten, "pack"))
 	say(rep.Shredded, "keys destroyed: of %s", count(rep.Shredded, "run"))
 	say(rep.Waiting, "waiting for the grace of %s to pass: %s; run compact again then", time.Duration(c.Grace), count(rep.Waiting, "object"))
 	say(rep.InFlight, "left alone, as a backup may be at work on them: %s", count(rep.InFlight, "object"))
