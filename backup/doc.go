@@ -27,6 +27,33 @@
 // reason to alert somebody is right by default. A source that does not exist is a failure, never an empty
 // snapshot. [Snapshot.Restore] and [Repository.Check] follow the same pattern.
 //
+// # Retention and giving space back
+//
+// Package rotation decides what is kept, and this package carries it out. [Repository.Catalogue] gives the
+// snapshots as recovery points; rotation.Evaluate makes a plan of them by a policy, which says of each why it
+// stays or may go; [Repository.Forget] takes those that may go out of the repository. A plan counts for just
+// the catalogue and the state of the commit log that it was made of. If anything was committed since, it is
+// refused with [ErrStalePlan], and one looks again.
+//
+// The repository does not know how well a snapshot is verified: say so in CatalogueOptions.Point, after
+// [Repository.Check] or a restore. Nothing of a series goes while none of its points is verified. When a point
+// was made is the store's word and not its writer's, and without another witness a plan takes the newest such
+// time for now. So neither a writer nor a host's wrong clock brings a deletion forward. Retention by a store
+// that has no clock is not possible.
+//
+// The newest forgetting holds, sealed to readers, what the next decision must know: policies with when they
+// were adopted, for ratchets; what was granted and promised to which snapshot; holds; what went, for budgets. So
+// it does not matter on which host the next decision is made. A catalogue that lacks any of it is refused.
+// [Repository.Hold] keeps snapshots whatever policies say, until two different people have released it. The
+// names of those people are written down and not proved: whoever holds the administrator's key is trusted.
+//
+// [Repository.Compact] gives back the space of what no snapshot needs any more, whether it was forgotten or left
+// by a run that was cut off. It takes no lock, and may run beside everything else and be cut off at any point.
+// It works in two steps, and a grace lies between them: what is not needed is condemned in the commit log, and
+// deleted by a later run. CompactOptions.Shred destroys the keys of what was forgotten, so that copies of packs
+// elsewhere are of no use. It cannot reach copies of the keys themselves: a store that keeps old versions of
+// objects, or another copy of the bucket, holds them until they are deleted there.
+//
 // # Keys and roles
 //
 // A repository has four roles: a writer adds snapshots, a reader restores, an administrator changes keys
@@ -64,7 +91,7 @@
 // # Observing
 //
 // Options take a slog.Logger, OpenTelemetry providers and a progress function. Spans are named
-// carekeep.backup, carekeep.restore and carekeep.check. Metrics are carekeep.operation.duration (s),
+// carekeep.backup, carekeep.restore, carekeep.check and carekeep.compact. Metrics are carekeep.operation.duration (s),
 // carekeep.content.bytes (By), carekeep.store.bytes (By), carekeep.files and carekeep.store.retries, with
 // the attributes operation, outcome and error.type from closed sets. Note that gocloud.dev records object
 // keys, which tell nothing here, with OpenTelemetry's global providers.

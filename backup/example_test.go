@@ -18,6 +18,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/aead/subtle"
 
 	"github.com/carekeep/carekeep/backup"
+	"github.com/carekeep/carekeep/rotation"
 )
 
 // sample is a repository in memory with two snapshots.
@@ -204,4 +205,81 @@ func ExampleRepository_AddKey() {
 	// Output:
 	// password
 	// kms
+}
+
+// What a policy does not keep is forgotten in three steps: look, decide, carry out.
+func ExampleRepository_Forget() {
+	ctx := context.Background()
+	repo, _, _ := sample(ctx)
+	if _, err := repo.Backup(ctx, fstest.MapFS{"notes.txt": {Data: []byte("more")}}, nil); err != nil {
+		log.Fatal(err)
+	}
+	policy, err := rotation.ParsePolicy([]byte(`{
+		"rules": [{"lineages": ["*"], "tiers": [{"period": "monthly", "count": 12, "within": "12m"}]}],
+		"budget": {"points": 10, "per": "1d"}
+	}`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := repo.Check(ctx, nil); err != nil {
+		log.Fatal(err)
+	}
+	catalogue, err := repo.Catalogue(ctx, &backup.CatalogueOptions{
+		Policy: &policy,
+		Point:  func(_ *backup.Snapshot, p *rotation.Point) { p.Verified = rotation.Checked }, // just now
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	clock := rotation.Judge(rotation.Reading{Wall: time.Now()}, catalogue.HighWater(policy.Time), policy.Time)
+	plan, err := rotation.Evaluate(policy, catalogue, clock)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := repo.Forget(ctx, catalogue, plan); err != nil {
+		log.Fatal(err) // ErrStalePlan: somebody has committed meanwhile, so look again
+	}
+	fmt.Println("forgot", len(plan.Releases()), "kept", len(plan.Keeps()))
+	fmt.Println(plan.Explain(plan.Keeps()[1])[0].Text)
+	// Output:
+	// forgot 1 kept 2
+	// the newest verified point of its lineage
+}
+
+func ExampleRepository_Compact() {
+	ctx := context.Background()
+	repo, _, _ := sample(ctx)
+	// Nightly, after Forget. What nothing needs is condemned, and deleted by a run after the grace.
+	report, err := repo.Compact(ctx, &backup.CompactOptions{Grace: 48 * time.Hour})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(report.Snapshots, "snapshots kept,", report.Deleted, "objects deleted yet")
+	// Output: 2 snapshots kept, 0 objects deleted yet
+}
+
+func ExampleRepository_Hold() {
+	ctx := context.Background()
+	repo, first, _ := sample(ctx)
+	hold := rotation.Hold{
+		ID: "H-7", Matter: "coroner 118/26", PlacedBy: "Dr Ada", Placed: time.Now(),
+		Scope: rotation.Scope{Points: []rotation.PointID{rotation.PointID(first.ID())}},
+	}
+	for _, by := range []string{"", "Dr Ada", "Mr Babbage"} { // two different people end it
+		if by != "" {
+			hold.Releases = append(hold.Releases, rotation.Approval{By: by, At: time.Now()})
+		}
+		if err := repo.Hold(ctx, hold); err != nil {
+			log.Fatal(err)
+		}
+		holds, err := repo.Holds(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(holds[0].ID, "stands:", holds[0].Stands())
+	}
+	// Output:
+	// H-7 stands: true
+	// H-7 stands: true
+	// H-7 stands: false
 }

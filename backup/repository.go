@@ -51,11 +51,15 @@ type Options struct {
 	// Progress is called about ten times a second while an operation runs, and once at its end, by one
 	// goroutine at a time. It must not block.
 	Progress func(Progress)
+
+	// Now is this host's clock; nil means time.Now. It is for tests and simulations: it dates what is written,
+	// and Compact counts ages by it. It may be called by several goroutines at once.
+	Now func() time.Time
 }
 
 // Progress is one event of a running operation.
 type Progress struct {
-	Operation string        // "backup", "restore" or "check"
+	Operation string        // "backup", "restore", "check" or "compact"
 	Phase     string        // what it does now, one of a few words
 	Files     int64         // files done
 	Bytes     int64         // bytes of file content done
@@ -94,7 +98,8 @@ type PasswordCost struct {
 // Repository is an open repository. It is safe for concurrent use, and several processes may use one
 // repository at once.
 type Repository struct {
-	e *engine.Repo
+	e   *engine.Repo
+	now func() time.Time
 }
 
 // Create makes a repository in the bucket and opens it. The bucket may hold other things beside it; use a
@@ -128,7 +133,7 @@ func Create(ctx context.Context, bucket *blob.Bucket, key Key, opts *CreateOptio
 	if err != nil {
 		return nil, fmt.Errorf("backup: create: %w", err)
 	}
-	return &Repository{e}, nil
+	return &Repository{e: e, now: c.Now}, nil
 }
 
 // Open opens the repository in the bucket. With a password or a key service it also leaves this host a
@@ -145,14 +150,17 @@ func Open(ctx context.Context, bucket *blob.Bucket, key Key, opts *Options) (*Re
 	if err != nil {
 		return nil, fmt.Errorf("backup: open: %w", err)
 	}
-	return &Repository{e}, nil
+	return &Repository{e: e, now: c.Now}, nil
 }
 
 func (o *Options) config() (engine.Config, error) {
 	c := engine.Config{
 		HostDir: o.HostDir,
-		Memory:  o.IndexMemory, TakeOver: o.TakeOver,
+		Memory:  o.IndexMemory, TakeOver: o.TakeOver, Now: o.Now,
 		Store: store.Options{Upload: limiter(o.UploadRate), Download: limiter(o.DownloadRate), Requests: o.Requests},
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	var progress func(observe.Progress)
 	if f := o.Progress; f != nil {

@@ -96,7 +96,7 @@ func (r *Repository) catalogue(ctx context.Context, opts *CatalogueOptions) (rot
 		if n := len(c.Policies); n == 0 || !samePolicy(c.Policies[n-1].Policy, *p) {
 			at := c.HighWater(p.Time)
 			if at.IsZero() {
-				at = time.Now()
+				at = r.now()
 			}
 			if n > 0 && at.Before(c.Policies[n-1].At) {
 				at = c.Policies[n-1].At
@@ -214,6 +214,9 @@ func (r *Repository) forget(ctx context.Context, c rotation.Catalogue, plan rota
 	for _, p := range c.Points {
 		byID[p.ID] = p
 	}
+	if err := continues(rec, c, byID); err != nil {
+		return err
+	}
 	if err := protected(rec, c, plan, byID); err != nil {
 		return err
 	}
@@ -231,6 +234,30 @@ func (r *Repository) forget(ctx context.Context, c rotation.Catalogue, plan rota
 	}
 	if err := r.e.Forget(ctx, at, format.Hash(plan.Digest()), ids, b); err != nil {
 		return err
+	}
+	return nil
+}
+
+// continues refuses a catalogue that lacks what the repository remembers: with it a hold, a promise, a ratchet or
+// the use of a budget would be forgotten.
+func continues(rec record, c rotation.Catalogue, points map[rotation.PointID]rotation.Point) error {
+	policies, releases := len(rec.Policies), len(rec.Releases)
+	if len(c.Policies) < policies || len(c.Releases) < releases ||
+		(rotation.Catalogue{Policies: rec.Policies, Releases: rec.Releases}).Digest() !=
+			(rotation.Catalogue{Policies: c.Policies[:policies], Releases: c.Releases[:releases]}).Digest() {
+		return fmt.Errorf("%w: the catalogue lacks policies or releases that the repository remembers", ErrStalePlan)
+	}
+	for _, h := range rec.Holds {
+		if !slices.ContainsFunc(c.Holds, func(x rotation.Hold) bool { return extends(h, x) }) {
+			return fmt.Errorf("%w: the catalogue lacks a hold, or says something else of it", ErrProtected)
+		}
+	}
+	for _, g := range rec.Grants {
+		p, ok := points[g.Point]
+		if ok && (p.Promise.Before(g.Promise) ||
+			slices.ContainsFunc(g.Buckets, func(b string) bool { return !slices.Contains(p.Promoted, b) })) {
+			return fmt.Errorf("%w: the catalogue lacks what was promised to a snapshot", ErrProtected)
+		}
 	}
 	return nil
 }
@@ -279,7 +306,7 @@ func (r *Repository) hold(ctx context.Context, h rotation.Hold) error {
 	if !r.e.IsAdmin() || !r.e.CanRead() {
 		return fmt.Errorf("%w: a hold needs the password or the key service", ErrRole)
 	}
-	if (rotation.Catalogue{Holds: []rotation.Hold{h}}).Digest() == (rotation.Digest{}) {
+	if digestOf(h) == (rotation.Digest{}) {
 		return errors.New("the hold is not valid: it needs an id, who placed it and when, and dates in their order")
 	}
 	if _, _, err := r.e.Snapshots(ctx); err != nil {
@@ -312,14 +339,13 @@ func extends(a, b rotation.Hold) bool {
 	if len(b.Releases) < n {
 		return false
 	}
-	more := b
-	more.Releases = b.Releases[:n:n]
-	if n == 0 {
-		more.Releases, a.Releases = nil, nil
-	}
-	x, err := json.Marshal(a)
-	y, err2 := json.Marshal(more)
-	return err == nil && err2 == nil && bytes.Equal(x, y)
+	b.Releases = b.Releases[:n]
+	return digestOf(a) == digestOf(b)
+}
+
+// digestOf is the same for holds that say the same, and zero for one that is not valid.
+func digestOf(h rotation.Hold) rotation.Digest {
+	return rotation.Catalogue{Holds: []rotation.Hold{h}}.Digest()
 }
 
 // Holds returns the holds that the repository remembers, released ones included. It needs the reader's role.

@@ -9,9 +9,14 @@
 //	carekeep diff      --repo R OLD NEW
 //	carekeep restore   --repo R SNAPSHOT --to DIR [PATH...]
 //	carekeep check     --repo R [--read-all]
+//	carekeep forget    --repo R --policy FILE [--dry-run | --diff OLDFILE] [--no-check | --read-all]
+//	carekeep compact   --repo R [--shred] [--grace AGE] [--abandoned AGE] [--dry-run]
+//	carekeep hold      --repo R list|place|release
 //	carekeep key       --repo R list|add|remove
+//	carekeep schedule  --file FILE [--at TIME] [--next N] [--ics FILE] [--cron LINE] [--calendar LINE]
 //
 // R is a folder or a URL of file, s3, gs or azblob. SNAPSHOT is an id, the beginning of one, or "latest".
+// A policy of retention and a schedule are JSON files, read strictly; an example of each is in this folder.
 //
 // The password comes from CAREKEEP_PASSWORD or the terminal. A backup on a host that holds its writer
 // credential asks for none. The exit status is 0 when the work is complete, 1 when it failed, 2 for a wrong
@@ -41,7 +46,7 @@ const (
 )
 
 type command struct {
-	Repo     string `help:"Folder or URL of the repository." placeholder:"URL-OR-FOLDER" env:"CAREKEEP_REPO" required:""`
+	Repo     string `help:"Folder or URL of the repository." placeholder:"URL-OR-FOLDER" env:"CAREKEEP_REPO"`
 	JSON     bool   `help:"Write JSON lines."`
 	HostDir  string `help:"Folder for what this host keeps; by default carekeep in the user's configuration folder." env:"CAREKEEP_HOST_DIR" placeholder:"DIR"`
 	NoHost   bool   `help:"Keep nothing on this host."`
@@ -56,7 +61,11 @@ type command struct {
 	Diff      diffCmd      `cmd:"" help:"Show what changed between two snapshots."`
 	Restore   restoreCmd   `cmd:"" help:"Restore a snapshot, or parts of it."`
 	Check     checkCmd     `cmd:"" help:"Check the repository."`
+	Forget    forgetCmd    `cmd:"" help:"Take snapshots out of the repository that a policy does not keep."`
+	Compact   compactCmd   `cmd:"" help:"Give back the space of what no snapshot needs any more."`
+	Hold      holdCmd      `cmd:"" help:"List, place and release holds, which keep snapshots whatever policies say."`
 	Key       keyCmd       `cmd:"" help:"List, add and remove keys."`
+	Schedule  scheduleCmd  `cmd:"" help:"Show which backups are due by a schedule, and when the next are."`
 }
 
 // app is what a command works with.

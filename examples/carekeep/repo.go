@@ -25,6 +25,9 @@ import (
 
 // bucket opens the bucket that --repo names. Folders and file URLs are dirblob's.
 func (a *app) bucket(create bool) (*blob.Bucket, error) {
+	if a.Repo == "" {
+		return nil, usageError{errors.New("which repository? name it with --repo or CAREKEEP_REPO")}
+	}
 	dir := a.Repo
 	if u, err := url.Parse(a.Repo); err == nil && len(u.Scheme) > 1 { // one letter is a drive of Windows
 		if u.Scheme != "file" {

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/carekeep/carekeep/backup"
+	"github.com/carekeep/carekeep/rotation"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -48,7 +49,7 @@ func requireEmpty(t *testing.T, dirs []string) {
 func TestTwoDaysComeBackIdentical(t *testing.T) {
 	dirs := sandbox(t)
 	var out, errs bytes.Buffer
-	require.Equal(t, exitGood, run(t.Context(), []string{"-size", small}, &out, &errs), "%s%s", &out, &errs)
+	require.Equal(t, exitGood, run(t.Context(), []string{"-size", small, "-nights", "0"}, &out, &errs), "%s%s", &out, &errs)
 	require.Empty(t, errs.String()) // no bar, as nobody looks at a terminal
 	report := out.String()
 	require.Regexp(t, `Restored copy of the first day is identical: +yes\n`, report)
@@ -58,6 +59,23 @@ func TestTwoDaysComeBackIdentical(t *testing.T) {
 	require.Regexp(t, `All that is stored is sound: +yes\n`, report)
 	require.Regexp(t, `straight from the snapshot: identical: yes\n`, report)
 	require.Regexp(t, `[1-9][0-9]* patients, [1-9][0-9]* scanned documents, [1-9][0-9]* letters, [1-9][0-9]* images`, report)
+	require.NotContains(t, report, "NO\n")
+	requireEmpty(t, dirs)
+}
+
+// TestNights: of twelve nights seven are kept for their day, and the first, which stands for its month, its week,
+// or both. Every one of them comes back, and the others are gone.
+func TestNights(t *testing.T) {
+	dirs := sandbox(t)
+	var out, errs bytes.Buffer
+	require.Equal(t, exitGood, run(t.Context(), []string{"-size", small, "-nights", "10"}, &out, &errs), "%s%s", &out, &errs)
+	require.Empty(t, errs.String())
+	report := out.String()
+	require.Regexp(t, `Live and back up 10 nights .* 10 snapshots, .*; [2-4] forgotten`, report)
+	require.Regexp(t, `Nights that are kept: +([89]|10) of 12: 7 daily, [23] weekly, [12] monthly`, report)
+	require.Regexp(t, `Every kept night comes back identical: +yes\n`, report)
+	require.Regexp(t, `Why 20\d\d-\d\d-\d\d is kept: +.*weekly .*: first verified point of the week, for 4w`, report)
+	require.Regexp(t, `Why 20\d\d-\d\d-\d\d is not: +daily .*: first verified point of the day, older than 7d`, report)
 	require.NotContains(t, report, "NO\n")
 	requireEmpty(t, dirs)
 }
@@ -74,7 +92,7 @@ func TestDamageIsNoticed(t *testing.T) {
 
 // TestCancellationLeavesNothing stops runs while the practice is made, during a backup and during a restore.
 func TestCancellationLeavesNothing(t *testing.T) {
-	for _, after := range []string{"nothing", "Create the repository", "See what changed"} {
+	for _, after := range []string{"nothing", "Create the repository", "See what changed", "Go on with a new computer"} {
 		t.Run(after, func(t *testing.T) {
 			dirs := sandbox(t)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -109,7 +127,7 @@ func TestKeep(t *testing.T) {
 	dirs := sandbox(t)
 	keep := filepath.Join(t.TempDir(), "new", "clinic")
 	var out bytes.Buffer
-	require.Equal(t, exitGood, run(t.Context(), []string{"-size", small, "-seed", "2", "-keep", keep}, &out, io.Discard))
+	require.Equal(t, exitGood, run(t.Context(), []string{"-size", small, "-seed", "2", "-nights", "0", "-keep", keep}, &out, io.Discard))
 	requireEmpty(t, dirs)
 	for _, name := range []string{"practice", "repository", "host", "restored-1", "restored-2"} {
 		require.DirExists(t, filepath.Join(keep, name))
@@ -124,7 +142,7 @@ func TestKeep(t *testing.T) {
 
 func TestWrongCalls(t *testing.T) {
 	dirs := sandbox(t)
-	for _, args := range [][]string{{"-nonsense"}, {"-size", "0"}, {"-size", "x"}, {"more"}} {
+	for _, args := range [][]string{{"-nonsense"}, {"-size", "0"}, {"-size", "x"}, {"-nights", "-1"}, {"-nights", "1001"}, {"more"}} {
 		var errs bytes.Buffer
 		require.Equal(t, exitUsage, run(t.Context(), args, io.Discard, &errs), "%v", args)
 		require.Contains(t, errs.String(), "-size", "%v", args)
@@ -208,6 +226,18 @@ func TestVerdict(t *testing.T) {
 		require.False(t, c.good(), i)
 	}
 
+	kept := map[rotation.PointID]manifest{"a": nil, "b": nil}
+	good.nights = 30
+	require.False(t, good.good(), "there were no nights")
+	for _, m := range []month{
+		{was: kept, restored: 2, sound: true, different: 1}, {was: kept, restored: 1, sound: true}, {was: kept, restored: 2}, {sound: true},
+	} {
+		good.month = &m
+		require.False(t, good.good())
+	}
+	good.month = &month{was: kept, restored: 2, sound: true}
+	require.True(t, good.good())
+
 	hurt := clinic{config: config{hurt: true}, changes: true, document: true}
 	hurt.verdicts[first] = verdict{missing: named, differences: []difference{wrong}}
 	require.True(t, hurt.good())
@@ -241,6 +271,17 @@ func TestMeter(t *testing.T) {
 	drawn := b.Len()
 	m.event(backup.Progress{Bytes: 900, BytesAll: 1000}) // too late
 	require.Equal(t, drawn, b.Len())
+
+	// While nights pass the bar shows them, whatever operations tell.
+	b.Reset()
+	m.begin("Live")
+	m.hold(true)
+	time.Sleep(60 * time.Millisecond)
+	m.share(1, 4)
+	m.event(backup.Progress{Bytes: 900, BytesAll: 1000})
+	require.Contains(t, b.String(), "25%")
+	require.NotContains(t, b.String(), "90%")
+	m.end()
 }
 
 func TestNumbersForPeople(t *testing.T) {

@@ -161,7 +161,7 @@ func (c *clinic) good() bool {
 	if c.hurt {
 		return c.noticed()
 	}
-	good := c.changes && c.sound && c.document
+	good := c.changes && c.sound && c.document && (c.nights == 0 || c.month != nil && c.month.good())
 	for d := range c.verdicts {
 		good = good && c.verdicts[d].identical() && c.verdicts[d].unusable == nil
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/carekeep/carekeep/backup"
 	"github.com/carekeep/carekeep/backup/dirblob"
 	"github.com/carekeep/carekeep/internal/practice"
+	"github.com/carekeep/carekeep/rotation"
 )
 
 // day is a day in the life of the practice.
@@ -39,6 +40,8 @@ type clinic struct {
 
 	out      *report
 	bar      *meter
+	clock    *clock
+	policy   rotation.Policy
 	password string
 	bucket   *blob.Bucket
 	repo     *backup.Repository
@@ -52,17 +55,25 @@ type clinic struct {
 	changes  bool // the snapshots differ just as the days did
 	sound    bool // the check found nothing
 	document bool // one document came out of the snapshot as it was, or not at all if it was damaged
+	month    *month
 }
 
-func newClinic(cfg config, root string, stdout, stderr io.Writer) *clinic {
+// lineage is the label that names the practice's series to the policy.
+var lineage = map[string]string{backup.LineageLabel: "practice"}
+
+func newClinic(cfg config, root string, stdout, stderr io.Writer) (*clinic, error) {
+	policy, err := rotation.ParsePolicy(sample)
+	if err != nil {
+		return nil, err
+	}
 	return &clinic{
-		config: cfg, password: newPassword(),
+		config: cfg, password: newPassword(), policy: policy, clock: newClock(policy.Zone),
 		folder:     filepath.Join(root, "practice"),
 		repository: filepath.Join(root, "repository"),
 		host:       filepath.Join(root, "host"),
 		restored:   [days]string{filepath.Join(root, "restored-1"), filepath.Join(root, "restored-2")},
 		out:        &report{w: stdout}, bar: newMeter(stderr, cfg.size),
-	}
+	}, nil
 }
 
 // step is one line of the report. It returns what the line says beside the time taken.
@@ -85,7 +96,7 @@ func (c *clinic) steps() []step {
 	if c.hurt {
 		all = append(all, step{"Damage one stored byte", c.damage})
 	}
-	return append(all, []step{
+	all = append(all, []step{
 		{"Open on another computer", c.openElsewhere},
 		{"See what changed", c.seeChanges},
 		{"Restore the first day", c.restore(first)},
@@ -94,6 +105,15 @@ func (c *clinic) steps() []step {
 		{"Compare the second day", c.compare(second)},
 		{"Read and check all that is stored", c.check},
 		{"Open one document", c.openDocument},
+	}...)
+	if c.hurt || c.nights == 0 {
+		return all
+	}
+	return append(all, []step{
+		{"Go on with a new computer", c.startMonth},
+		{"Live and back up " + nights(c.nights), c.nightly},
+		{"Restore every night that is kept", c.restoreKept},
+		{"Read and check all that is stored", c.checkAgain},
 	}...)
 }
 
@@ -151,19 +171,20 @@ func (c *clinic) createRepository(ctx context.Context) (told string, err error) 
 	}
 	// The host's folder is named so that this run leaves nothing in the user's configuration folder.
 	c.repo, err = backup.Create(ctx, c.bucket, backup.Password(c.password), &backup.CreateOptions{
-		Options: backup.Options{HostDir: c.host, Progress: c.bar.event},
+		Options: backup.Options{HostDir: c.host, Progress: c.bar.event, Now: c.clock.now},
 	})
 	return "encrypted, opened by a password", err
 }
 
 func (c *clinic) backUp(d day) func(context.Context) (string, error) {
 	return func(ctx context.Context) (string, error) {
-		snap, err := c.repo.Backup(ctx, backup.Dir(c.folder), nil)
+		c.clock.set(int(d))
+		snap, err := c.repo.Backup(ctx, backup.Dir(c.folder), &backup.BackupOptions{Labels: lineage})
 		if err != nil { // also when something could not be read: nothing here may be missing
 			return "", err
 		}
 		c.snaps[d], c.stored[d] = snap, snap.Run().BytesStored
-		return fmt.Sprintf("%s files, %s; stored %s", number(snap.Stats().Files), size(snap.Stats().Bytes), size(c.stored[d])), nil
+		return fmt.Sprintf("%s files, %s; stored %s", number(snap.Stats().Files), size(snap.Stats().Bytes), size(c.stored[d])), c.stamp()
 	}
 }
 
@@ -181,7 +202,9 @@ func (c *clinic) openElsewhere(ctx context.Context) (string, error) {
 	if err := c.repo.Close(); err != nil {
 		return "", err
 	}
-	repo, err := backup.Open(ctx, c.bucket, backup.Password(c.password), &backup.Options{Stateless: true, Progress: c.bar.event})
+	repo, err := backup.Open(ctx, c.bucket, backup.Password(c.password), &backup.Options{
+		Stateless: true, Progress: c.bar.event, Now: c.clock.now,
+	})
 	if err != nil {
 		c.repo = nil
 		return "", err

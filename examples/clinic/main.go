@@ -1,5 +1,6 @@
 // Command clinic shows Carekeep's main job on a sample practice: two days are backed up, restored and
-// compared with what they were. It needs no set-up.
+// compared with what they were. Then a month of nights passes under a policy of retention (policy.json), and
+// every night that is kept comes back as it was. It needs no set-up.
 //
 //	go run ./examples/clinic
 //
@@ -10,13 +11,18 @@
 //	-size N    size of the practice in MB (default 25)
 //	-seed N    another seed makes another practice
 //	-keep DIR  work in DIR, which must be missing or empty, and leave everything there
-//	-hurt      damage one stored byte after the backups, to see that the check and a restore notice
+//	-nights N  how many nights pass after the two days (default 30; 0 leaves them out)
+//	-hurt      damage one stored byte after the backups, to see that the check and a restore notice; no nights
 //
-// The exit status is 0 if both restored copies are identical and the repository is sound, 1 if not or if the
+// The days pass in seconds, so the practice has a clock that is set forward. It is the only thing that is
+// pretended: the same calls do the same in a practice whose days take a day.
+//
+// The exit status is 0 if all restored copies are identical and the repository is sound, 1 if not or if the
 // run could not be finished, and 2 for a wrong call. With -hurt it is 0 only if the damage was noticed by
 // the check and by a restore, and no file came back wrong without being named.
 //
-// Read on in day.go, which does the work; report.go prints, and compare.go judges.
+// Read on in day.go, which does the work of the two days, and month.go; report.go prints, and compare.go
+// judges.
 package main
 
 import (
@@ -43,10 +49,11 @@ const (
 )
 
 type config struct {
-	size int64 // bytes
-	seed uint64
-	keep string // empty: a temporary folder, removed at the end
-	hurt bool
+	size   int64 // bytes
+	seed   uint64
+	keep   string // empty: a temporary folder, removed at the end
+	nights int
+	hurt   bool
 }
 
 func main() {
@@ -70,7 +77,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "clinic:", err)
 		return exitFailed
 	}
-	c := newClinic(cfg, root, stdout, stderr)
+	c, err := newClinic(cfg, root, stdout, stderr)
+	if err != nil {
+		fmt.Fprintln(stderr, "clinic:", err)
+		return exitFailed
+	}
 	err = c.work(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = errors.New("stopped") // whatever the step that was cut short says of it
@@ -100,13 +111,17 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	mb := f.Int64("size", 25, "size of the practice in `MB`")
 	f.Uint64Var(&c.seed, "seed", 1, "another seed makes another practice")
 	f.StringVar(&c.keep, "keep", "", "work in `DIR`, which must be missing or empty, and leave everything there")
+	f.IntVar(&c.nights, "nights", 30, "how many `nights` pass after the two days")
 	f.BoolVar(&c.hurt, "hurt", false, "damage one stored byte, to see that check and restore notice")
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}
-	const most = 1 << 20 // a terabyte
-	if f.NArg() > 0 || *mb < 1 || *mb > most {
-		err := fmt.Errorf("wrong call: no arguments are taken, and -size is 1 to %d", most)
+	const (
+		most       = 1 << 20 // a terabyte
+		mostNights = 1000
+	)
+	if f.NArg() > 0 || *mb < 1 || *mb > most || c.nights < 0 || c.nights > mostNights {
+		err := fmt.Errorf("wrong call: no arguments are taken, -size is 1 to %d, and -nights is 0 to %d", most, mostNights)
 		fmt.Fprintln(stderr, "clinic:", err)
 		f.Usage()
 		return c, err

@@ -59,7 +59,22 @@ func (r *report) summary(c *clinic, took time.Duration) {
 	if c.hurt {
 		row("The damage was noticed:", yes(c.noticed()))
 	}
+	if c.month != nil {
+		r.month(c.month, row)
+	}
 	row("Everything together took:", fmt.Sprintf("%.1f s", took.Seconds()))
+}
+
+// month is the end of the nights.
+func (r *report) month(m *month, row func(what, value string)) {
+	row("Nights that are kept:", fmt.Sprintf("%d of %d: %s; one may count twice", len(m.was), m.snapshots, m.tiers()))
+	row("Every kept night comes back identical:", yes(m.different == 0 && m.restored == len(m.was)))
+	row("Stored for all nights, and held at the end:", size(m.stored)+", "+size(m.held))
+	kept := m.oldest()
+	row("Why "+kept.Day.String()+" is kept:", because(kept))
+	if m.forgotten > 0 {
+		row("Why "+m.gone.Day.String()+" is not:", because(m.gone))
+	}
 }
 
 // list shows the user what differs.
@@ -88,6 +103,13 @@ func files(n int64) string {
 		return "1 file"
 	}
 	return number(n) + " files"
+}
+
+func nights(n int) string {
+	if n == 1 {
+		return "1 night"
+	}
+	return number(n) + " nights"
 }
 
 // number writes 1234567 as 1,234,567.
@@ -123,8 +145,9 @@ type meter struct {
 	w    io.Writer // nil: nobody looks
 	size int64     // bytes of the practice: what a step goes through that does not know better
 
-	mu  sync.Mutex
-	bar *progressbar.ProgressBar
+	mu   sync.Mutex
+	bar  *progressbar.ProgressBar
+	held bool // the bar shows steps of its own, not what operations tell
 }
 
 func newMeter(w io.Writer, size int64) *meter {
@@ -173,7 +196,24 @@ func (m *meter) end() {
 }
 
 // event follows an operation of the repository.
-func (m *meter) event(p backup.Progress) { m.set(p.Bytes, p.BytesAll) }
+func (m *meter) event(p backup.Progress) {
+	m.mu.Lock()
+	held := m.held
+	m.mu.Unlock()
+	if !held {
+		m.set(p.Bytes, p.BytesAll)
+	}
+}
+
+// hold keeps operations from moving the bar, which share moves.
+func (m *meter) hold(on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.held = on
+}
+
+// share says that so many parts of all are done.
+func (m *meter) share(done, all int) { m.set(int64(done)*1000, int64(all)*1000) }
 
 // bytes follows a step that tells how much it has just done.
 func (m *meter) bytes() func(int64) {
