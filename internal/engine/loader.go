@@ -143,6 +143,9 @@ func (l *loader) elsewhere(ctx context.Context, id format.ID, size int64, t form
 			}
 		}
 		if !l.moved(ctx, failure, seen) {
+			if errors.Is(failure, store.ErrNotFound) && ctx.Err() == nil {
+				failure = fmt.Errorf("%w: an object that a snapshot needs is gone, or the snapshot was forgotten: %w", ErrDamaged, failure)
+			}
 			return nil, failure
 		}
 	}
