@@ -117,7 +117,8 @@ type restore struct {
 	queue  *wantQueue
 	kept   *leftovers
 	tasks  chan *restoreFile
-	outage atomic.Int32
+	outage atomic.Int32                // reads in a row that failed
+	failed atomic.Pointer[format.Hash] // the pack of all of them; nil if there are several
 	wrote  atomic.Int64
 
 	groups  map[uint64]*linkName // by LinkGroup; of the goroutine that opens files

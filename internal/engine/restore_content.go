@@ -62,7 +62,7 @@ func (x *restore) lacks(ctx context.Context, f *restoreFile, c *comparer) error 
 			}
 			f.fail(asEntryProblem("content", f.entry.Path, err))
 		default:
-			cause, fatal := x.unread(err)
+			cause, fatal := x.unread(ctx, err, nil)
 			if fatal != nil {
 				return fatal
 			}
@@ -230,7 +230,7 @@ func (w *worker) read(ctx context.Context, r *frameRun) (done int, err, fatal er
 
 // lost takes a frame that cannot be read as a problem of the files that want something of it.
 func (w *worker) lost(f *wantedFrame, err error) error {
-	cause, fatal := w.x.unread(err)
+	cause, fatal := w.x.unread(w.ctx, err, &f.pack.ref.Hash)
 	if fatal != nil {
 		return fatal
 	}
@@ -354,10 +354,25 @@ func contentProblem(f *restoreFile, cause error) *localfs.Problem {
 
 // unread gives the cause of a content's problem for an error of the repository. When the store fails again and
 // again, that ends the restore.
-func (x *restore) unread(err error) (cause, fatal error) {
+func (x *restore) unread(ctx context.Context, err error, pack *format.Hash) (cause, fatal error) {
 	if !isDamage(err) {
-		if x.outage.Add(1) >= restoreOutage {
-			return nil, fmt.Errorf("%w: %w", ErrStoreGone, err)
+		n := x.outage.Add(1)
+		if first := x.failed.Load(); n == 1 {
+			x.failed.Store(pack)
+		} else if first != nil && (pack == nil || *first != *pack) {
+			x.failed.Store(nil)
+		}
+		if n >= restoreOutage {
+			// One large pack that cannot be read is no outage, as long as the store answers for another object.
+			alone := x.failed.Load() != nil
+			if alone {
+				_, perr := x.r.store.Exists(ctx, format.FormatKey)
+				alone = perr == nil
+			}
+			if !alone {
+				return nil, fmt.Errorf("%w: %w", ErrStoreGone, err)
+			}
+			x.outage.Store(0)
 		}
 		return fmt.Errorf("%w: %w", ErrContentUnread, err), nil
 	}
