@@ -43,6 +43,8 @@ var (
 	// ErrCondemned: space that a backup relied on was given back while it ran, and its source cannot be read
 	// again. Nothing was committed; run it again.
 	ErrCondemned = engine.ErrCondemned
+	// ErrForgotten: a snapshot was forgotten, and its space given back, while it was read.
+	ErrForgotten = engine.ErrForgotten
 	// ErrNoSnapshot: there is no such snapshot.
 	ErrNoSnapshot = errors.New("there is no such snapshot")
 	// ErrAmbiguous: the beginning of an id fits several snapshots.
@@ -132,7 +134,7 @@ func class(err error) string {
 	}{
 		{context.Canceled, "canceled"}, {context.DeadlineExceeded, "deadline_exceeded"},
 		{ErrIncomplete, "incomplete"}, {ErrWrongKey, "wrong_key"}, {ErrRole, "role"}, {ErrNewerFormat, "newer_format"},
-		{ErrRolledBack, "rolled_back"}, {ErrDamaged, "damaged"}, {seal.ErrAuthentication, "damaged"}, {format.ErrMalformed, "damaged"},
+		{ErrRolledBack, "rolled_back"}, {ErrForgotten, "forgotten"}, {ErrDamaged, "damaged"}, {seal.ErrAuthentication, "damaged"}, {format.ErrMalformed, "damaged"},
 		{ErrStalePlan, "stale"}, {ErrProtected, "protected"}, {ErrCondemned, "condemned"}, {ErrNoSpace, "no_space"}, {ErrStoreDenied, "denied"}, {store.ErrNotFound, "not_found"}, {store.ErrExists, "exists"},
 	} {
 		if errors.Is(err, c.err) {

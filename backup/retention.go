@@ -418,7 +418,7 @@ type DelayedDeletion struct {
 // passed, it or a later run deletes it. A backup never relies on what was condemned before it commits: it
 // stores that content again, or fails with [ErrCondemned] if its source can be read only once. A restore that
 // takes longer than the grace finds moved content by itself; if its snapshot was forgotten, it ends with
-// damage.
+// [ErrForgotten].
 //
 // A log that may hide a snapshot, because an entry is damaged, is not compacted: that is [ErrDamaged].
 func (r *Repository) Compact(ctx context.Context, opts *CompactOptions) (*CompactReport, error) {

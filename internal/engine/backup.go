@@ -91,14 +91,15 @@ func (r *Repo) Backup(ctx context.Context, src source.Source, o BackupOptions) (
 	defer end()
 	for try := 1; ; try++ {
 		before := r.ledger.State().Condemned
-		if res, err = r.backup(ctx, op, src, o); err == nil || try > retries || ctx.Err() != nil || !source.Again(src) {
+		if res, err = r.backup(ctx, op, src, o); err == nil || ctx.Err() != nil {
 			return res, err
 		}
-		if !errors.Is(err, ErrCondemned) {
-			// An object that is gone may have been deleted beside a run that took longer than its grace.
-			if !errors.Is(err, store.ErrNotFound) || r.ledger.Refresh(ctx) != nil || r.ledger.State().Condemned == before {
-				return res, err
-			}
+		// An object that is gone may have been deleted beside a run that took longer than its grace.
+		if gone(err) && r.ledger.Refresh(ctx) == nil && r.ledger.State().Condemned != before {
+			err = fmt.Errorf("%w: %w", ErrCondemned, err)
+		}
+		if !errors.Is(err, ErrCondemned) || try > retries || !source.Again(src) {
+			return res, err
 		}
 	}
 }
@@ -382,6 +383,9 @@ func sameOwner(a, b *format.Owner) bool {
 	return *a == *b
 }
 
+// gone reports whether an error may come of an object that was deleted, or of a place that the index named before.
+func gone(err error) bool { return errors.Is(err, store.ErrNotFound) || errors.Is(err, errUnknown) }
+
 // commitPartial tells the log what a long run has stored so far. Called with the sink's lock held.
 func (s *sink) commitPartial(ctx context.Context) error {
 	objects := withSessions(s.packs)
@@ -391,8 +395,13 @@ func (s *sink) commitPartial(ctx context.Context) error {
 		return err
 	}
 	c := format.Commit{Refs: hash, Segments: slices.Clone(s.segments), Sessions: slices.Clone(s.sessions)}
-	body := c.Append(nil)
 	for {
+		if s.dead.has(refsObject(c.Refs)) {
+			if c.Refs, err = s.r.putRefs(ctx, refs); err != nil {
+				return err
+			}
+		}
+		body := c.Append(nil)
 		// The entry adds index segments to the state, which may name nothing condemned: others rely on it.
 		if err := s.dead.check(objects, s.segments); err != nil {
 			return err
@@ -424,6 +433,10 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	known := objectSet{}
+	for _, o := range s.packs {
+		known[o] = struct{}{}
+	}
 	used, whole := false, true // whole: nothing recorded since the last segment was condemned
 	err := run.Replay(func(ref format.PackRef, frames []format.Frame) error {
 		if s.dead.has(object(ref)) || s.dead.has(format.Object{Type: format.TypeSession, Session: ref.Session}) {
@@ -431,6 +444,7 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 			return nil
 		}
 		used = true
+		known[object(ref)] = struct{}{}
 		for _, f := range frames {
 			for _, c := range f.Chunks {
 				s.seen.add(c.ID)
@@ -438,7 +452,15 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 		}
 		return s.note(ref, frames)
 	}, func(seg format.Segment) error {
-		if !whole || s.dead.has(format.Object{Type: format.TypeIndex, Hash: seg.Hash}) {
+		// It locates also what that run had taken over from others.
+		var packs []format.Object
+		if whole = whole && !s.dead.has(format.Object{Type: format.TypeIndex, Hash: seg.Hash}); whole {
+			var err error
+			if packs, whole, err = s.packsOf(ctx, seg); err != nil {
+				return err
+			}
+		}
+		if !whole {
 			// What it locates and is still there goes to a segment of this run.
 			whole = true
 			if len(s.built) >= flushEntries {
@@ -449,8 +471,15 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 		// The segment locates every pack before it.
 		s.seen.remove(s.built)
 		s.builder, s.built = s.r.newBuilder(s.signer), nil
+		s.mine.Store(seg.Hash, nil)
 		if err := s.r.addSegment(seg, nil); err != nil {
 			return err
+		}
+		for _, o := range packs {
+			if !known.has(o) {
+				known[o] = struct{}{}
+				s.packs = append(s.packs, o)
+			}
 		}
 		if !slices.Contains(s.segments, seg) {
 			s.segments = append(s.segments, seg)
@@ -461,6 +490,22 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 		s.sessions = append(s.sessions, run.Session)
 	}
 	return err
+}
+
+// packsOf returns the packs that a segment of a run that was cut off names. It reports false if one of them was
+// condemned, or the segment cannot be read.
+func (s *sink) packsOf(ctx context.Context, seg format.Segment) (packs []format.Object, sound bool, err error) {
+	for ref, err := range s.r.index.Packs(ctx, seg) {
+		if err != nil {
+			return nil, false, ctx.Err()
+		}
+		o := object(ref)
+		if s.dead.has(o) || s.dead.has(format.Object{Type: format.TypeSession, Session: o.Session}) {
+			return nil, false, nil
+		}
+		packs = append(packs, o)
+	}
+	return packs, true, nil
 }
 
 // abort waits for packs under way and drops the rest.
@@ -477,9 +522,14 @@ func (b *backup) spoolFeed(run *host.Run) *recordFeed {
 	}
 	b.closers = append(b.closers, rr.Close)
 	return &recordFeed{started: run.Started, unproven: true, next: func(r *host.Record) error {
-		err := rr.Next(r)
-		if err != nil {
-			return err
+		for {
+			if err := rr.Next(r); err != nil {
+				return err
+			}
+			// What a tree of references names cannot be proven to be there still: the snapshot before may have it.
+			if r.Entry.Content.Level == 0 {
+				break
+			}
 		}
 		r.Packs = nil // they count in a table that was never written
 		if r.Side != 0 {

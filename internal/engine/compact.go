@@ -83,6 +83,7 @@ type collector struct {
 	base   uint64 // the newest checkpoint that the administrator signed
 	swept  uint64 // condemn entries up to this one have had all their objects deleted
 	done   bool   // swept has moved on since the log was told
+	tight  bool   // packs that were written again have become no smaller
 }
 
 // Compact gives back the space of what no kept snapshot needs. It needs the administrator's role; writing
@@ -173,11 +174,12 @@ func (c *collector) run(ctx context.Context) error {
 	}
 	if c.r.CanRead() {
 		c.op.Phase("repack")
-		for try, moved := 1, true; moved && try <= attempts; {
-			var err error
-			if moved, err = c.repack(ctx); errors.Is(err, ErrCondemned) {
-				moved, try = true, try+1 // another collector took what was moved for left over
-			} else if err != nil {
+		for moved := true; moved; {
+			err := c.again(ctx, func(ctx context.Context) (err error) {
+				moved, err = c.repack(ctx)
+				return err
+			})
+			if err != nil {
 				return err
 			}
 		}
@@ -201,14 +203,21 @@ func (c *collector) record(ctx context.Context) error {
 	return c.publish(ctx, m, &format.Condemn{}, nil)
 }
 
-// again repeats a step for as long as others commit while it is made.
+// again repeats a step for as long as others commit while it is made, or delete what it was to read or has stored.
 func (c *collector) again(ctx context.Context, step func(context.Context) error) error {
 	for try := 1; ; try++ {
+		before := c.r.ledger.Head()
 		err := step(ctx)
-		if !errors.Is(err, ledger.ErrMoved) || try == attempts {
+		if err == nil || try == attempts || ctx.Err() != nil {
+			return err
+		}
+		if !errors.Is(err, ledger.ErrMoved) && !errors.Is(err, ErrCondemned) && !gone(err) {
 			return err
 		}
 		if err := c.r.ledger.Refresh(ctx); err != nil {
+			return err
+		}
+		if c.r.ledger.Head() == before {
 			return err
 		}
 	}

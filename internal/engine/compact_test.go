@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -301,4 +302,94 @@ func TestDelayedByLock(t *testing.T) {
 	require.Empty(t, rep.Delayed)
 	require.NotZero(t, rep.Shredded)
 	l.sound()
+}
+
+// cutting ends a run when it opens its last file.
+type cutting struct {
+	fs.FS
+	cut context.CancelCauseFunc
+}
+
+func (c *cutting) Open(name string) (fs.File, error) {
+	if name == "z/last" {
+		time.Sleep(300 * time.Millisecond) // packs are on their way
+		c.cut(errors.New("cut off"))
+	}
+	return c.FS.Open(name)
+}
+
+// A run that was cut off has stored packs which the next one takes over but does not need. Once they are condemned,
+// no index segment may lead a later run to them.
+func TestCondemnedPackThatNobodyNeeds(t *testing.T) {
+	l := live(t, 20)
+	l.day(0)
+	c := l.config
+	c.HostDir = t.TempDir()
+	other, err := engine.Open(t.Context(), l.bucket, checkKey, c)
+	require.NoError(t, err)
+	o := engine.BackupOptions{Host: "other", Workers: 1}
+	last := &fstest.MapFile{Data: []byte("x"), ModTime: old}
+	large, small := fstest.MapFS{"z/last": last}, fstest.MapFS{"a/0": {Data: []byte("small"), ModTime: old}, "z/last": last}
+	for i := range 60 {
+		b := make([]byte, 50_000)
+		for j := range b {
+			b[j] = byte(l.rnd.Uint32())
+		}
+		large[fmt.Sprintf("a/%d", i)] = &fstest.MapFile{Data: b, ModTime: old}
+	}
+	before := len(keys(t, l.bucket))
+	ctx, cut := context.WithCancelCause(t.Context())
+	_, err = other.Backup(ctx, source.FromFS(&cutting{large, cut}), o)
+	require.Error(t, err)
+	require.Greater(t, len(keys(t, l.bucket)), before)
+
+	gate := &gated{FS: small, at: make(chan struct{}), go_: make(chan struct{})}
+	done := make(chan error, 1)
+	go func() {
+		_, err := other.Backup(context.WithoutCancel(t.Context()), source.FromFS(gate), o)
+		done <- err
+	}()
+	<-gate.at
+	require.NotZero(t, l.compact(atOnce).Deleted)
+	close(gate.go_)
+	require.NoError(t, <-done)
+	_, err = other.Backup(t.Context(), source.FromFS(large), o) // the files are back
+	require.NoError(t, err)
+	r, err := engine.Open(t.Context(), l.bucket, checkKey, engine.Config{})
+	require.NoError(t, err)
+	rep, err := r.Check(t.Context(), engine.CheckOptions{ReadAll: true})
+	require.NoError(t, err)
+	require.Empty(t, findings(rep))
+}
+
+// What was opened before it was forgotten and deleted fails with its own error.
+func TestForgottenWhileRead(t *testing.T) {
+	l := live(t, 60)
+	a := l.day(0)
+	l.day(60)
+	r, err := engine.Open(t.Context(), l.bucket, checkKey, engine.Config{})
+	require.NoError(t, err)
+	refs, _, err := r.Snapshots(t.Context())
+	require.NoError(t, err)
+	s, err := r.Snapshot(t.Context(), refs[0])
+	require.NoError(t, err)
+	kept, err := r.Snapshot(t.Context(), refs[1])
+	require.NoError(t, err)
+	want := l.then[refs[1].ID]
+	l.forget(a)
+	l.compact(engine.CompactOptions{Grace: time.Nanosecond, Abandoned: time.Nanosecond, Shred: true})
+	_, err = r.Restore(t.Context(), s, t.TempDir(), engine.RestoreOptions{})
+	require.ErrorIs(t, err, engine.ErrForgotten)
+	for _, err = range s.Tree().Walk(t.Context(), ".") {
+		if err != nil {
+			break
+		}
+	}
+	require.ErrorIs(t, err, engine.ErrForgotten)
+	// The one that is kept was moved to other packs meanwhile, and is found there.
+	got := contents(t, kept)
+	require.Len(t, got, len(want))
+	for p, b := range want {
+		require.True(t, bytes.Equal(b, got[p]))
+	}
 }

@@ -3,10 +3,12 @@ package engine
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"sync"
 
 	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/index"
 	"github.com/carekeep/carekeep/internal/ledger"
 )
 
@@ -72,6 +74,41 @@ func (c *condemned) check(objects []format.Object, segments []format.Segment) er
 		return ErrCondemned
 	}
 	return nil
+}
+
+// refsObject names a list of references.
+func refsObject(h format.Hash) format.Object { return format.Object{Type: format.TypeRefs, Hash: h} }
+
+// place finds a chunk where this run may rely on it.
+func (s *sink) place(ctx context.Context, id format.ID) (index.Found, bool, error) {
+	at, ok, err := s.r.index.LookupFrom(ctx, id, s.writer)
+	if err != nil || !ok || s.counts(at.Segment) {
+		return at, ok, err
+	}
+	return s.placeIn(s.r.index.PlacesFrom(ctx, id, s.writer))
+}
+
+// placeIn returns the first of a chunk's places that this run may rely on.
+func (s *sink) placeIn(places iter.Seq2[index.Found, error]) (index.Found, bool, error) {
+	for at, err := range places {
+		if err != nil {
+			return at, false, err
+		}
+		if s.counts(at.Segment) {
+			return at, true, nil
+		}
+	}
+	return index.Found{}, false, nil
+}
+
+// counts reports whether a segment is the log's or this run's own. The index has those of other runs of this
+// process as well, which may never be committed, and which may be condemned without this run's knowing.
+func (s *sink) counts(segment format.Hash) bool {
+	if _, ok := (*s.r.pending.logged.Load())[segment]; ok {
+		return true
+	}
+	_, ok := s.mine.Load(segment)
+	return ok
 }
 
 // stands reports whether a snapshot is still kept, with that list of references. What the list names is then

@@ -46,6 +46,7 @@ func (b *backup) describe(ctx context.Context) (*format.Commit, *keeping, error)
 	if err := b.sink.data.Flush(ctx); err != nil {
 		return nil, nil, err
 	}
+	b.sink.shed(1)
 	long, err := b.build(ctx, n)
 	if err != nil {
 		return nil, nil, err
@@ -59,6 +60,7 @@ func (b *backup) describe(ctx context.Context) (*format.Commit, *keeping, error)
 	if err := b.sink.meta.Flush(ctx); err != nil {
 		return nil, nil, err
 	}
+	b.sink.shed(0)
 	b.sink.mu.Lock()
 	err = b.sink.flushIndex(ctx, false)
 	c.Segments, c.Sessions = b.sink.segments, b.sink.sessions
@@ -367,16 +369,16 @@ func (l *recordingLoader) LoadNode(ctx context.Context, id format.ID, size uint3
 
 // pack returns the number of the pack that a chunk lies in.
 func (b *backup) pack(ctx context.Context, k *keeping, id format.ID) (uint32, error) {
-	found, ok, err := b.r.index.LookupFrom(ctx, id, b.sink.writer)
+	found, ok, err := b.sink.place(ctx, id)
 	if err == nil && !ok {
 		// What a reader carried over from another writer's snapshot.
-		found, ok, err = b.r.index.Lookup(ctx, id)
+		found, ok, err = b.sink.placeIn(b.r.index.Places(ctx, id))
 	}
 	if err != nil {
 		return 0, fmt.Errorf("index: %w", err)
 	}
 	if !ok {
-		return 0, fmt.Errorf("%w: the index does not know a chunk that was stored", ErrDamaged)
+		return 0, errUnknown
 	}
 	return k.add(format.Object{Type: found.Pack.Type, Session: found.Pack.Session, Hash: found.Pack.Hash}), nil
 }
@@ -415,11 +417,11 @@ func (b *backup) commit(ctx context.Context, c *format.Commit, k *keeping) (form
 		return format.SnapRef{}, err
 	}
 	for {
-		var seen *format.State
+		var seen format.State
 		ref, err := b.r.ledger.Append(ctx, ledger.Proposal{
 			Kind: format.KindSnapshot, Signer: b.sink.signer,
 			Build: func(st *format.State) ([]byte, []byte, error) {
-				if seen = st; !b.dead.current(st) || !b.based(st, k) {
+				if seen = *st; !b.dead.current(st) || !b.based(st, c, k) {
 					return nil, nil, errRecheck
 				}
 				if k != nil {
@@ -441,7 +443,7 @@ func (b *backup) commit(ctx context.Context, c *format.Commit, k *keeping) (form
 		if err := b.dead.read(ctx, seen.Condemned); err != nil {
 			return ref, err
 		}
-		if b.based(seen, k) {
+		if b.based(&seen, c, k) {
 			continue
 		}
 		if k == nil {
@@ -453,8 +455,11 @@ func (b *backup) commit(ctx context.Context, c *format.Commit, k *keeping) (form
 	}
 }
 
-// based reports whether the list that the snapshot's own list is, or is a difference to, is certain to stay.
-func (b *backup) based(st *format.State, k *keeping) bool {
+// based reports whether the snapshot's list is certain to stay, and the one that it is a difference to.
+func (b *backup) based(st *format.State, c *format.Commit, k *keeping) bool {
+	if k != nil && b.dead.has(refsObject(c.Refs)) {
+		return false
+	}
 	return k != nil && k.depth == 0 || stands(st, b.prev.Snapshot, b.prev.Refs)
 }
 

@@ -82,6 +82,9 @@ func (r *Repo) Record(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.Kind != format.KindForget {
+		return nil, fmt.Errorf("log entry %d: %w: it is no forget entry", seq, ErrDamaged)
+	}
 	f, err := format.DecodeForget(e.Body)
 	if err != nil {
 		return nil, fmt.Errorf("log entry %d: %w", seq, err)

@@ -30,7 +30,7 @@ type loader struct {
 	fixed     bool
 	movedMu   sync.Mutex
 	condemned uint64    // the newest condemn entry that the index has followed
-	looked    time.Time // when the log was last read for an object that is gone
+	looked    time.Time // when the log was last read in vain for an object that is gone
 
 	mu     sync.Mutex
 	frames map[frameKey]*list.Element // of *frame
@@ -143,6 +143,9 @@ func (l *loader) elsewhere(ctx context.Context, id format.ID, size int64, t form
 			}
 		}
 		if !l.moved(ctx, failure, seen) {
+			if errors.Is(failure, store.ErrNotFound) && ctx.Err() == nil {
+				failure = fmt.Errorf("%w: an object that a snapshot needs is gone, or the snapshot was forgotten: %w", ErrDamaged, failure)
+			}
 			return nil, failure
 		}
 	}
@@ -150,7 +153,7 @@ func (l *loader) elsewhere(ctx context.Context, id format.ID, size int64, t form
 
 var errUnknown = fmt.Errorf("%w: the index does not know a chunk that a snapshot needs", ErrDamaged)
 
-// lookAgain is how long the log, once read for an object that is gone, is not read for another.
+// lookAgain is how long the log, once read in vain for an object that is gone, is not read for another.
 const lookAgain = time.Second
 
 // followed is the newest condemn entry that the index has followed for this loader.
@@ -176,7 +179,9 @@ func (l *loader) moved(ctx context.Context, err error, seen uint64) bool {
 		if l.r.ledger.Refresh(ctx) != nil {
 			return false
 		}
-		st, l.looked = l.r.ledger.State(), time.Now()
+		if st = l.r.ledger.State(); st.Condemned == l.condemned {
+			l.looked = time.Now()
+		}
 	}
 	if st.Condemned == l.condemned {
 		return false
@@ -193,12 +198,13 @@ func fits(at *index.Found, size int64, t format.Type) bool {
 
 // locate finds a chunk of a known size and class.
 func (l *loader) locate(ctx context.Context, id format.ID, size int64, t format.Type) (index.Found, error) {
-	seen := l.followed()
-	at, err := l.locateOnce(ctx, id, size, t)
-	if err != nil && l.moved(ctx, err, seen) {
-		return l.locateOnce(ctx, id, size, t)
+	for {
+		seen := l.followed()
+		at, err := l.locateOnce(ctx, id, size, t)
+		if err == nil || !l.moved(ctx, err, seen) {
+			return at, err
+		}
 	}
-	return at, err
 }
 
 func (l *loader) locateOnce(ctx context.Context, id format.ID, size int64, t format.Type) (index.Found, error) {

@@ -32,7 +32,7 @@ func (s objectSet) add(l refsList) {
 		s[o] = struct{}{}
 	}
 	for _, h := range l.chain {
-		s[format.Object{Type: format.TypeRefs, Hash: h}] = struct{}{}
+		s[refsObject(h)] = struct{}{}
 	}
 }
 

@@ -25,6 +25,9 @@ type usage struct {
 	dead   bool            // some chunk of it is dead
 }
 
+// footerBytes is what a chunk takes in its pack's footer.
+const footerBytes = 36
+
 func (u *usage) waste() int64 { return max(0, int64(u.ref.Size)-u.live) }
 
 // repack writes the packs again that waste most, and reports whether it is worth another look.
@@ -58,6 +61,11 @@ func (c *collector) repack(ctx context.Context) (moved bool, err error) {
 	if err := w.move(ctx, todo); err != nil {
 		return false, err
 	}
+	var before int64
+	for _, u := range todo {
+		before += int64(u.ref.Size)
+	}
+	c.tight = c.tight || w.size >= before // or it could go on for ever and gain nothing
 	known := map[format.SnapID]bool{}
 	for _, s := range m.state.Snapshots {
 		known[s.ID] = true
@@ -98,7 +106,7 @@ func (c *collector) usage(ctx context.Context, m *mark) (map[format.Object]*usag
 				continue
 			}
 			l := it.Location
-			u.live += (int64(l.Len)*int64(l.Stored) + int64(l.Plain) - 1) / int64(l.Plain)
+			u.live += (int64(l.Len)*int64(l.Stored)+int64(l.Plain)-1)/int64(l.Plain) + footerBytes
 		}
 	}
 	return packs, live, nil
@@ -123,11 +131,13 @@ func (c *collector) choose(m *mark, packs map[format.Object]*usage, shred map[fo
 		)
 	})
 	allowed := int64(c.o.Waste * float64(live))
-	var saved int64
+	var saved, size int64
 	after := map[format.Type]int64{} // what the wasteful ones will come to
 	wasteful := map[*usage]bool{}
 	for _, u := range list {
-		if waste <= allowed || 10*u.waste() < int64(u.ref.Size) {
+		// The gain is that of this round, not of rounds to come.
+		size += int64(u.ref.Size)
+		if waste <= allowed || 10*u.waste() < int64(u.ref.Size) || size > c.o.Round && len(wasteful) > 0 {
 			break
 		}
 		waste -= u.waste()
@@ -139,7 +149,7 @@ func (c *collector) choose(m *mark, packs map[format.Object]*usage, shred map[fo
 		full := int64(c.r.format.PackSize)
 		saved -= n/full*full + max(pack.Padme(n%full), pack.MinSize)
 	}
-	if 2*saved < allowed {
+	if saved <= 0 || 2*saved < allowed || c.tight {
 		clear(wasteful) // padding that would come back
 	}
 	if c.o.Shred {
@@ -147,7 +157,7 @@ func (c *collector) choose(m *mark, packs map[format.Object]*usage, shred map[fo
 			shred[u.ref.Session] = true // or the session would be half dead afterwards
 		}
 	}
-	var size int64
+	size = 0
 	for _, u := range list {
 		if !wasteful[u] && !shred[u.ref.Session] {
 			continue
@@ -235,9 +245,11 @@ type mover struct {
 	out     []byte
 	into    map[format.Object]map[number]bool // packs that a pack's chunks went to
 	failed  map[format.Object]bool            // packs that could not be read whole
+	homes   map[format.ID]home                // so that what several packs hold is written once
 
 	stored   sync.Mutex
 	numbers  map[number]format.Object
+	size     int64 // of the packs
 	builder  *index.Builder
 	segments []format.Segment
 
@@ -255,6 +267,15 @@ type gatherKey struct {
 	class compress.Class
 }
 
+// home is where a chunk has gone: into a pack, or among those gathered for one.
+type home struct {
+	to number
+	in *gathered // nil once it is in a pack
+}
+
+// homeBytes is about what a remembered home takes.
+const homeBytes = 128
+
 // gathered are chunks that are to be compressed as one.
 type gathered struct {
 	buf    []byte
@@ -271,7 +292,7 @@ func (c *collector) newMover(ctx context.Context, alive func(format.ID) bool) (*
 		c: c, ctx: ctx, alive: alive, secret: make([]byte, seal.KeySize), enc: enc,
 		writers: map[format.Type]*pack.Writer{}, gather: map[gatherKey]*gathered{},
 		into: map[format.Object]map[number]bool{}, failed: map[format.Object]bool{},
-		numbers: map[number]format.Object{}, to: map[format.Object][]format.Object{},
+		homes: map[format.ID]home{}, numbers: map[number]format.Object{}, to: map[format.Object][]format.Object{},
 	}
 	seal.Random(w.session[:])
 	seal.Random(w.secret)
@@ -326,6 +347,7 @@ func (w *mover) store(_ context.Context, ref format.PackRef, frames []format.Fra
 	w.stored.Lock()
 	defer w.stored.Unlock()
 	w.numbers[number{ref.Type, ref.Number}] = object(ref)
+	w.size += int64(ref.Size)
 	n := w.builder.AddPack(ref)
 	offset := uint32(0)
 	for _, f := range frames {
@@ -433,6 +455,11 @@ func (w *mover) moveAll(ctx context.Context, packs []*usage) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.finish(ctx)
+}
+
+// finish ends the packs that are begun. Chunks that are moved later may be stored once more, but in no pack twice.
+func (w *mover) finish(ctx context.Context) error {
 	for k := range w.gather {
 		if err := w.flush(ctx, k); err != nil {
 			return err
@@ -443,6 +470,7 @@ func (w *mover) moveAll(ctx context.Context, packs []*usage) error {
 			return err
 		}
 	}
+	clear(w.homes)
 	return nil
 }
 
@@ -486,11 +514,16 @@ func (w *mover) frame(ctx context.Context, from format.Object, f format.Frame, s
 		}
 		start += int(ch.Len)
 	}
-	if len(live) == 0 {
-		return nil
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if int64(len(w.homes)) > max(w.c.o.Memory/2, 1<<20)/homeBytes {
+		if err := w.finish(ctx); err != nil {
+			return err
+		}
+	}
+	if live, at = w.homeless(from, live, at); len(live) == 0 {
+		return nil
+	}
 	if len(live) == len(f.Chunks) && len(plain) >= frameSize/4 {
 		return w.add(ctx, from.Type, f.Codec, stored, live, map[format.Object]bool{from: true})
 	}
@@ -515,8 +548,29 @@ func (w *mover) frame(ctx context.Context, from format.Object, f format.Frame, s
 		}
 		g.buf, g.chunks = append(g.buf, data...), append(g.chunks, ch)
 		g.from[from] = true
+		w.homes[ch.ID] = home{in: g}
 	}
 	return nil
+}
+
+// homeless leaves out the chunks that were moved out of another pack, and notes where they have gone.
+func (w *mover) homeless(from format.Object, live []format.Chunk, at []int) ([]format.Chunk, []int) {
+	n := 0
+	for i, ch := range live {
+		h, ok := w.homes[ch.ID]
+		switch {
+		case !ok:
+			w.homes[ch.ID] = home{}
+			live[n], at[n] = ch, at[i]
+			n++
+		case h == home{}: // twice in this frame
+		case h.in != nil:
+			h.in.from[from] = true
+		default:
+			w.into[from][h.to] = true
+		}
+	}
+	return live[:n], at[:n]
 }
 
 // flush compresses what was gathered.
@@ -540,8 +594,12 @@ func (w *mover) add(ctx context.Context, t format.Type, codec byte, stored []byt
 	if err := x.Add(ctx, codec, stored, chunks); err != nil {
 		return err
 	}
+	to := number{t, x.Number()}
 	for o := range from {
-		w.into[o][number{t, x.Number()}] = true
+		w.into[o][to] = true
+	}
+	for _, ch := range chunks {
+		w.homes[ch.ID] = home{to: to}
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tink-crypto/tink-go/v2/tink"
@@ -523,12 +524,25 @@ func decodeMemory(b []byte) *ledger.Memory {
 type pendingSegments struct {
 	mu   sync.Mutex
 	list []format.Segment
+
+	condemned uint64                                   // of the state that the index follows
+	logged    atomic.Pointer[map[format.Hash]struct{}] // the segments of that state
 }
 
-// follow makes the index answer from the segments of a state, and from those of runs under way.
+// follow makes the index answer from the segments of a state, and from those of runs under way. A state older
+// than what it answers from is passed over: it may name what was condemned since.
 func (r *Repo) follow(s *format.State) {
 	r.pending.mu.Lock()
 	defer r.pending.mu.Unlock()
+	if s.Condemned < r.pending.condemned {
+		return
+	}
+	r.pending.condemned = s.Condemned
+	logged := make(map[format.Hash]struct{}, len(s.Segments))
+	for _, d := range s.Segments {
+		logged[d.Hash] = struct{}{}
+	}
+	r.pending.logged.Store(&logged)
 	list := slices.Clone(s.Segments)
 	for _, p := range r.pending.list {
 		if !slices.Contains(list, p) {

@@ -190,6 +190,9 @@ func (r *Repo) Restore(ctx context.Context, s *Snapshot, dir string, o RestoreOp
 	if cerr := context.Cause(ctx); err != nil && cerr != nil {
 		err = cerr
 	}
+	if err == nil && x.res.Failed > 0 && s.forgotten(ctx) {
+		err = ErrForgotten
+	}
 	x.res.Written = x.wrote.Load()
 	if err == nil && len(x.missing) > 0 {
 		err = &PathsError{x.missing}

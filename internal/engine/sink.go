@@ -20,13 +20,18 @@ const (
 	// together, and a reader of one chunk decodes no more than this.
 	frameSize = 512 << 10
 	// metaFrameSize is the same for nodes, which are read one by one more often.
-	metaFrameSize = 128 << 10
-	// flushEntries is how many chunks a run keeps in memory before it stores an index segment.
-	flushEntries = 128 << 10
+	metaFrameSize = 256 << 10
+	// flushEntries is how many chunks a run keeps in memory before it stores an index segment. Each takes some
+	// 150 bytes, and twice that while the segment is made.
+	flushEntries = 32 << 10
+	// maxBuilt is the most that may come together: a pack of tiny chunks holds up to 450,000, and what runs that
+	// were cut off stored is taken in at once.
+	maxBuilt = 1 << 20
 	// packBuffers is how many packs are in memory at once: one filling and two on their way.
 	packBuffers = 3
-	// partialEvery is how many packs a run stores before it tells the log of them.
-	partialEvery = 256
+	// partialEvery is how many packs a run stores before it tells the log of them; partialEntries, how many chunks.
+	partialEvery   = 256
+	partialEntries = 128 << 10
 )
 
 // sink takes the chunks of one run: it drops those that are stored already, gathers the others in frames
@@ -50,7 +55,8 @@ type sink struct {
 	beginErr error
 
 	dead *condemned
-	seen seenSet // chunks of this run that the index does not know yet
+	seen seenSet  // chunks of this run that the index does not know yet
+	mine sync.Map // digests of the segments of this run, by format.Hash
 
 	mu       sync.Mutex
 	builder  *index.Builder
@@ -59,6 +65,7 @@ type sink struct {
 	segments []format.Segment
 	sessions []format.SessionID // that this run opened or took over
 	reported int                // packs named in a partial entry
+	untold   int                // chunks in segments that no partial entry names
 }
 
 // seenSet is a sharded set of ids.
@@ -130,8 +137,7 @@ func (r *Repo) newSink(ctx context.Context, op *observe.Operation, run *host.Run
 }
 
 func (r *Repo) newBuilder(signer *seal.Signer) *index.Builder {
-	// A run stores a segment long before the limit; one pack of tiny chunks may overshoot by its own.
-	return index.NewBuilder(r.indexConfig, ledger.SignerID(signer.Public()), 8*flushEntries)
+	return index.NewBuilder(r.indexConfig, ledger.SignerID(signer.Public()), maxBuilt)
 }
 
 func (s *sink) packWriter(t format.Type, key []byte) (*pack.Writer, error) {
@@ -172,18 +178,20 @@ func (s *sink) storeSession(ctx context.Context) error {
 
 // stored takes a pack that the store has into the run's index and the host's journal.
 func (s *sink) stored(_ context.Context, ref format.PackRef, frames []format.Frame) error {
+	// Together, or a segment recorded in between would seem to locate this pack.
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.run != nil {
 		if err := s.run.Stored(ref, frames); err != nil {
 			return err
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err := s.note(ref, frames); err != nil {
 		return err
 	}
-	if len(s.built) >= flushEntries || len(s.packs)-s.reported >= partialEvery {
-		return s.flushIndex(s.ctx, true)
+	partial := s.untold+len(s.built) >= partialEntries || len(s.packs)-s.reported >= partialEvery
+	if partial || len(s.built) >= flushEntries {
+		return s.flushIndex(s.ctx, partial)
 	}
 	return nil
 }
@@ -231,16 +239,30 @@ func (s *sink) flushIndex(ctx context.Context, partial bool) error {
 			return err
 		}
 	}
+	s.mine.Store(seg.Hash, nil)
 	if err := s.r.addSegment(seg, object); err != nil {
 		return err
 	}
 	s.segments = append(s.segments, seg)
 	s.seen.remove(s.built)
+	s.untold += len(s.built)
 	s.builder, s.built = s.r.newBuilder(s.signer), nil
 	if !partial {
 		return nil
 	}
+	s.untold = 0
 	return s.commitPartial(ctx)
+}
+
+// shed lets go of the memory of finished packs, but for keep of them.
+func (s *sink) shed(keep int) {
+	for i := range len(s.buffers) {
+		buf := <-s.buffers
+		if i >= keep {
+			buf = nil
+		}
+		s.buffers <- buf
+	}
 }
 
 // known reports whether a chunk is stored, or on its way, in packs that this writer may rely on.
@@ -248,7 +270,7 @@ func (s *sink) known(ctx context.Context, id format.ID) (bool, error) {
 	if s.seen.has(id) {
 		return true, nil
 	}
-	_, ok, err := s.r.index.LookupFrom(ctx, id, s.writer)
+	_, ok, err := s.place(ctx, id)
 	return ok, err
 }
 

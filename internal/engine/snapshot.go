@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -89,17 +90,47 @@ func (r *Repo) openBody(aad, sealed []byte) ([]byte, error) {
 
 // Tree is the snapshot's entries.
 func (s *Snapshot) Tree() *tree.Tree {
-	return &tree.Tree{Root: s.Description.Root, Level: s.Description.RootLevel, Loader: s.r.loader}
+	return &tree.Tree{Root: s.Description.Root, Level: s.Description.RootLevel, Loader: snapshotLoader{s.r.loader, s}}
 }
 
 // Content gives the runs of a file's bytes.
 func (s *Snapshot) Content(e *format.Entry) *tree.Reader {
-	return tree.OpenContent(s.r.loader, e.Content, e.Size)
+	return tree.OpenContent(snapshotLoader{s.r.loader, s}, e.Content, e.Size)
 }
 
 // Chunk returns the bytes of one run of a file; the caller only reads them.
 func (s *Snapshot) Chunk(ctx context.Context, r format.Ref) ([]byte, error) {
-	return s.r.loader.LoadChunk(ctx, r.ID, r.Len)
+	b, err := s.r.loader.LoadChunk(ctx, r.ID, r.Len)
+	return b, s.explain(ctx, err)
+}
+
+// ErrForgotten: the snapshot was forgotten after it was opened, and its content is being deleted.
+var ErrForgotten = errors.New("the snapshot was forgotten, and its space given back, while it was read")
+
+// snapshotLoader loads the nodes of one snapshot.
+type snapshotLoader struct {
+	*loader
+	s *Snapshot
+}
+
+func (l snapshotLoader) LoadNode(ctx context.Context, id format.ID, size uint32) ([]byte, error) {
+	b, err := l.loader.LoadNode(ctx, id, size)
+	return b, l.s.explain(ctx, err)
+}
+
+// explain tells content that was given back from content that is lost.
+func (s *Snapshot) explain(ctx context.Context, err error) error {
+	if err == nil || !isDamage(err) || !s.forgotten(ctx) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrForgotten, err)
+}
+
+func (s *Snapshot) forgotten(ctx context.Context) bool {
+	kept := func() bool {
+		return slices.ContainsFunc(s.r.ledger.State().Snapshots, func(r format.SnapRef) bool { return r.ID == s.Ref.ID })
+	}
+	return !kept() || s.r.ledger.Refresh(ctx) == nil && !kept()
 }
 
 // Problems lists what the snapshot lacks.

@@ -346,8 +346,9 @@ func (w *vectorWriter) log(v *vectorFile, now func() time.Time) {
 	ctx := w.Context()
 	forget := func(res *engine.Result) {
 		plan := sha256.Sum256([]byte("a plan"))
-		require.NoError(w, w.repo.Forget(ctx, w.repo.Head(), plan, []format.SnapID{res.Ref.ID}, []byte("a record")))
 		v.Forgotten = append(v.Forgotten, res.Ref.ID.String())
+		record := fmt.Sprintf("record %d", len(v.Forgotten))
+		require.NoError(w, w.repo.Forget(ctx, w.repo.Head(), plan, []format.SnapID{res.Ref.ID}, []byte(record)))
 	}
 	old := w.snapshot(vectorForgotten)
 	v.Damage = w.fill()
@@ -371,6 +372,8 @@ func (w *vectorWriter) log(v *vectorFile, now func() time.Time) {
 	last := w.snapshot(vectorLast)
 	require.True(w, last.Unchanged)
 	forget(last)
+	v.Record = "what the next decision has to know"
+	require.NoError(w, w.repo.Forget(ctx, w.repo.Head(), format.Hash{}, nil, []byte(v.Record)))
 	w.cutOff(now)
 	w.repo, err = engine.Open(ctx, w.bucket, password(vectorPassword), engine.Config{Now: now})
 	require.NoError(w, err)

@@ -46,9 +46,10 @@ type vectorFile struct {
 	Sessions  map[string]string `json:"sessions"` // id → secret
 	Damage    []uint64          `json:"damage"`   // slots of the log that hold no valid entry
 	Snapshots []vectorSnapshot  `json:"snapshots"`
-	Forgotten []string          `json:"forgotten"` // ids of snapshots
-	Condemned []string          `json:"condemned"` // objects that may be deleted and are still there
-	Swept     []string          `json:"swept"`     // objects that were deleted
+	Forgotten []string          `json:"forgotten"`        // ids of snapshots
+	Record    string            `json:"record,omitempty"` // text that the newest forget entry holds
+	Condemned []string          `json:"condemned"`        // objects that may be deleted and are still there
+	Swept     []string          `json:"swept"`            // objects that were deleted
 }
 
 type vectorSnapshot struct {
@@ -239,6 +240,9 @@ func checkVectors(t *testing.T, folder string, suite seal.Suite) {
 			require.NoError(t, err)
 			require.Equal(t, want, found(t, s))
 		}
+		record, err := r.Record(ctx)
+		require.NoError(t, err)
+		require.Equal(t, v.Record, string(record))
 		r.Close()
 	}
 	secrets, sessions := vectorSecrets(t, bucket)
@@ -277,6 +281,12 @@ func checkCollected(t *testing.T, bucket *blob.Bucket, suite seal.Suite, l *ledg
 	require.Len(t, st.Forgotten, 1)
 	require.Contains(t, v.Forgotten, st.Forgotten[0].ID.String())
 	require.Len(t, v.Forgotten, 3)
+	e, err := l.SignedByAdmin(t.Context(), st.Recorded)
+	require.NoError(t, err)
+	f, err := format.DecodeForget(e.Body)
+	require.NoError(t, err)
+	require.Empty(t, f.Snapshots, "the newest only records")
+	require.NotEmpty(t, v.Record)
 	require.Len(t, st.Partials, 1)
 	require.Greater(t, st.Condemned, st.Swept)
 	for _, list := range [][]string{condemned, swept} {

@@ -45,7 +45,26 @@ func (o *object) finish() {
 }
 
 // bucket is the driver.
-type bucket struct{ s *Store }
+type bucket struct {
+	s    *Store
+	gate Gate // may be nil
+}
+
+// request is that of the store, after the gate of the bucket.
+func (b *bucket) request(ctx context.Context, o Op, apply func(Fault) error) error {
+	if b.gate == nil {
+		return b.s.request(ctx, o, apply)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f, done := b.gate(o)
+	defer done()
+	if f != (Fault{}) {
+		return b.s.meet(ctx, f, apply)
+	}
+	return b.s.request(ctx, o, apply)
+}
 
 // request numbers a request, asks the hook, and carries out what is common to all kinds. Apply, which is
 // called with the store locked, is the request's effect; it gets the fault if the fault is about bytes.
@@ -157,7 +176,7 @@ func (b *bucket) SignedURL(context.Context, string, *driver.SignedURLOptions) (s
 // Attributes implements driver.Bucket.
 func (b *bucket) Attributes(ctx context.Context, key string) (*driver.Attributes, error) {
 	var a driver.Attributes
-	err := b.s.request(ctx, Op{Kind: Stat, Key: key}, func(Fault) error {
+	err := b.request(ctx, Op{Kind: Stat, Key: key}, func(Fault) error {
 		o := b.s.objects[key]
 		if o == nil {
 			return errNotFound
@@ -178,7 +197,7 @@ func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, length 
 	n := rangeOf(b.s.objects[key], offset, length)
 	b.s.mu.Unlock()
 	r := &reader{}
-	err := b.s.request(ctx, Op{Kind: Read, Key: key, Bytes: len(n)}, func(f Fault) error {
+	err := b.request(ctx, Op{Kind: Read, Key: key, Bytes: len(n)}, func(f Fault) error {
 		o := b.s.objects[key]
 		if o == nil {
 			return errNotFound
@@ -250,7 +269,7 @@ func (b *bucket) NewTypedWriter(ctx context.Context, key, contentType string, op
 			return nil, err
 		}
 	}
-	w := &writer{ctx: ctx, s: b.s, key: key, exclusive: opts.IfNotExist}
+	w := &writer{ctx: ctx, b: b, key: key, exclusive: opts.IfNotExist}
 	w.attrs = driver.Attributes{
 		CacheControl: opts.CacheControl, ContentDisposition: opts.ContentDisposition, ContentEncoding: opts.ContentEncoding,
 		ContentLanguage: opts.ContentLanguage, ContentType: contentType, Metadata: maps.Clone(opts.Metadata),
@@ -260,7 +279,7 @@ func (b *bucket) NewTypedWriter(ctx context.Context, key, contentType string, op
 
 type writer struct {
 	ctx       context.Context
-	s         *Store
+	b         *bucket
 	key       string
 	exclusive bool
 	attrs     driver.Attributes
@@ -273,17 +292,17 @@ func (w *writer) Write(p []byte) (int, error) { return w.buf.Write(p) }
 // Close makes the request.
 func (w *writer) Close() error {
 	op := Op{Kind: Write, Key: w.key, Bytes: w.buf.Len(), Exclusive: w.exclusive}
-	return w.s.request(w.ctx, op, func(f Fault) error {
+	return w.b.request(w.ctx, op, func(f Fault) error {
 		o := &object{data: damage(f, w.buf.Bytes()), attrs: w.attrs}
 		o.attrs.CreateTime = time.Now()
-		if old := w.s.objects[w.key]; old != nil {
+		if old := w.b.s.objects[w.key]; old != nil {
 			if w.exclusive && f.how != replace {
 				return errExists
 			}
 			o.attrs.CreateTime = old.attrs.CreateTime
 		}
 		o.finish()
-		w.s.objects[w.key] = o
+		w.b.s.objects[w.key] = o
 		return nil
 	})
 }
@@ -295,7 +314,7 @@ func (b *bucket) Copy(ctx context.Context, dstKey, srcKey string, opts *driver.C
 			return err
 		}
 	}
-	return b.s.request(ctx, Op{Kind: Copy, Key: dstKey}, func(Fault) error {
+	return b.request(ctx, Op{Kind: Copy, Key: dstKey}, func(Fault) error {
 		o := b.s.objects[srcKey]
 		if o == nil {
 			return errNotFound
@@ -312,7 +331,7 @@ func (b *bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOpti
 			return err
 		}
 	}
-	return b.s.request(ctx, Op{Kind: Delete, Key: key}, func(Fault) error {
+	return b.request(ctx, Op{Kind: Delete, Key: key}, func(Fault) error {
 		if b.s.objects[key] == nil {
 			return errNotFound
 		}
@@ -336,7 +355,7 @@ func (b *bucket) ListPaged(ctx context.Context, opts *driver.ListOptions) (*driv
 		size = pageSize
 	}
 	page := &driver.ListPage{}
-	err := b.s.request(ctx, Op{Kind: List, Key: opts.Prefix}, func(Fault) error {
+	err := b.request(ctx, Op{Kind: List, Key: opts.Prefix}, func(Fault) error {
 		for _, key := range slices.Sorted(maps.Keys(b.s.objects)) {
 			rest, ok := strings.CutPrefix(key, opts.Prefix)
 			if !ok {

@@ -196,10 +196,18 @@ func (s *Store) Clone() *Store {
 }
 
 // Bucket opens the store. Any number of buckets may be open.
-func (s *Store) Bucket() *blob.Bucket { return blob.NewBucket(&bucket{s}) }
+func (s *Store) Bucket() *blob.Bucket { return blob.NewBucket(&bucket{s: s}) }
+
+// Gate lets the requests of one bucket pass. It is called by the goroutine that makes the request, may make it
+// wait, and returns the fault that the request meets; done is called when the request has had its effect.
+type Gate func(Op) (f Fault, done func())
+
+// Gated opens the store through a gate. One for each of several users tells their requests apart, which may so
+// be let pass in a chosen order, or be cut off for one user alone.
+func (s *Store) Gated(g Gate) *blob.Bucket { return blob.NewBucket(&bucket{s: s, gate: g}) }
 
 // Driver opens the store as a driver, for packages that wrap one.
-func (s *Store) Driver() driver.Bucket { return &bucket{s} }
+func (s *Store) Driver() driver.Bucket { return &bucket{s: s} }
 
 // SetHook sets what is asked before each request; nil for nothing. The count of requests begins again.
 func (s *Store) SetHook(h Hook) {

@@ -2,6 +2,7 @@ package format_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -20,7 +21,20 @@ func seeds() map[string][]byte {
 		Enrolment: format.Enrolment{Writers: [][]byte{{1, 2}}, Recipients: [][]byte{{3}}},
 		Slots:     []format.SlotInfo{{ID: format.SlotID{5}, Kind: format.SlotKMS, Added: 6}},
 		Segments:  []format.Segment{seg},
-		Snapshots: []format.SnapRef{{ID: format.SnapID{7}, Seq: 8, Hash: format.Hash{9}, Time: 10}},
+		Snapshots: []format.SnapRef{{ID: format.SnapID{7}, Seq: 8, Hash: format.Hash{9}, Time: 10, Refs: format.Hash{11}}},
+		Forgotten: []format.SnapRef{{ID: format.SnapID{12}, Seq: 13, Hash: format.Hash{14}, Time: 15, Refs: format.Hash{16}}},
+		Partials:  []format.Partial{{Seq: 17, Time: 18, Refs: format.Hash{19}, Sessions: []format.SessionID{{20}, {21}}}},
+		Condemned: 200, Swept: 22,
+	}
+	forget := format.Forget{Plan: format.Hash{1}, Snapshots: []format.SnapID{{2}, {3}}}
+	condemn := format.Condemn{
+		Previous: 300, Swept: 4, Forgotten: 5, Refs: []format.NewRefs{{ID: format.SnapID{6}, Refs: format.Hash{7}}, {ID: format.SnapID{8}}},
+		Removed: []format.Hash{{9}, {10}}, Added: []format.Segment{seg}, Sessions: []format.SessionID{{11}},
+		Objects: []format.Object{
+			{Type: format.TypeIndex, Hash: format.Hash{12}}, {Type: format.TypeMetadata, Session: format.SessionID{13}, Hash: format.Hash{14}},
+			{Type: format.TypeData, Session: format.SessionID{13}}, {Type: format.TypeRefs, Hash: format.Hash{15}},
+			{Type: format.TypeSession, Session: format.SessionID{13}},
+		},
 	}
 	frames := []format.Frame{{Codec: 1, Stored: 10, Plain: 30, Chunks: []format.Chunk{{ID: format.ID{1}, Len: 10}, {ID: format.ID{2}, Len: 20}}}}
 	entry := format.Entry{
@@ -35,7 +49,10 @@ func seeds() map[string][]byte {
 		Problems: 1, ProblemBytes: 5, ProblemList: format.Content{Refs: []format.Ref{{ID: format.ID{2}, Len: 5}}},
 	}
 	ref := format.PackRef{Type: format.TypeData, Session: format.SessionID{1}, Number: 2, Size: 3, Hash: format.Hash{4}}
-	refs := format.Refs{Depth: 1, Base: format.Hash{1}, Added: []format.Object{{Type: format.TypeIndex, Hash: format.Hash{3}}, {Type: format.TypeData, Hash: format.Hash{2}}}}
+	refs := format.Refs{
+		Depth: 1, Base: format.Hash{1}, Random: [16]byte{5}, Removed: []format.Object{{Type: format.TypeSession, Session: format.SessionID{4}}},
+		Added: []format.Object{{Type: format.TypeIndex, Hash: format.Hash{3}}, {Type: format.TypeData, Hash: format.Hash{2}}},
+	}
 	return map[string][]byte{
 		"format single": sign((&format.Format{
 			Suite: 1, AdminKey: make([]byte, 32), ChunkMax: 1 << 20, PackSize: 1 << 24, SingleWriter: true, Host: format.HostID{9},
@@ -58,6 +75,8 @@ func seeds() map[string][]byte {
 		"commit":      (&format.Commit{Outcome: 1, Segments: []format.Segment{seg}, Sessions: []format.SessionID{{1}}}).Append(nil),
 		"slotchange":  (&format.SlotChange{Removed: true, Slot: state.Slots[0]}).Append(nil),
 		"state":       state.Append(nil),
+		"forget":      forget.Append(nil),
+		"condemn":     condemn.Append(nil),
 		"sealedbody":  (&format.SealedBody{Wraps: []format.Wrap{{Sealed: []byte{1}}}, Sealed: []byte{2}}).Append(nil),
 		"description": desc.Append(nil),
 		"refsobject":  refs.Append(nil),
@@ -131,6 +150,8 @@ var codecs = map[string]func([]byte) ([]byte, error){
 	"commit":      again(format.DecodeCommit, (*format.Commit).Append),
 	"slotchange":  again(format.DecodeSlotChange, (*format.SlotChange).Append),
 	"state":       again(format.DecodeState, (*format.State).Append),
+	"forget":      again(format.DecodeForget, (*format.Forget).Append),
+	"condemn":     again(format.DecodeCondemn, (*format.Condemn).Append),
 	"sealedbody":  again(format.DecodeSealedBody, (*format.SealedBody).Append),
 	"description": again(format.DecodeDescription, (*format.Description).Append),
 	"refsobject":  again(format.DecodeRefsObject, (*format.Refs).Append),
@@ -179,6 +200,36 @@ func TestCutOffObjectsAreRefused(t *testing.T) {
 				require.ErrorIs(t, err, format.ErrMalformed, "%s of %d bytes", name, n)
 			}
 		}
+	}
+}
+
+// TestWrongOrderIsRefused: what is a set has one encoding.
+func TestWrongOrderIsRefused(t *testing.T) {
+	seg := format.Segment{Hash: format.Hash{1}}
+	pack := format.Object{Type: format.TypeData, Hash: format.Hash{1}}
+	list := format.Object{Type: format.TypeRefs, Hash: format.Hash{1}}
+	session := format.Object{Type: format.TypeSession, Session: format.SessionID{1}}
+	for name, b := range map[string][]byte{
+		"forget twice":              (&format.Forget{Snapshots: []format.SnapID{{1}, {1}}}).Append(nil),
+		"forget out of order":       (&format.Forget{Snapshots: []format.SnapID{{2}, {1}}}).Append(nil),
+		"condemn lists":             (&format.Condemn{Refs: []format.NewRefs{{ID: format.SnapID{1}}, {ID: format.SnapID{1}, Refs: format.Hash{1}}}}).Append(nil),
+		"condemn removed":           (&format.Condemn{Removed: []format.Hash{{2}, {1}}}).Append(nil),
+		"condemn added":             (&format.Condemn{Added: []format.Segment{seg, seg}}).Append(nil),
+		"condemn objects":           (&format.Condemn{Objects: []format.Object{list, pack}}).Append(nil),
+		"condemn twice":             (&format.Condemn{Objects: []format.Object{pack, pack}}).Append(nil),
+		"condemn list of a session": (&format.Condemn{Objects: []format.Object{{Type: format.TypeRefs, Session: format.SessionID{1}}}}).Append(nil),
+		"condemn session's digest":  (&format.Condemn{Objects: []format.Object{{Type: format.TypeSession, Hash: format.Hash{1}}}}).Append(nil),
+		"condemn an entry":          (&format.Condemn{Objects: []format.Object{{Type: format.TypeEntry}}}).Append(nil),
+		"state segments":            (&format.State{Segments: []format.Segment{seg, {Hash: seg.Hash, Size: 9}}}).Append(nil),
+		"commit segments":           (&format.Commit{Segments: []format.Segment{seg, seg}}).Append(nil),
+		"refsobject list":           (&format.Refs{Added: []format.Object{list}}).Append(nil),
+		"refsobject order":          (&format.Refs{Added: []format.Object{session, pack}}).Append(nil),
+		"refsobject base":           (&format.Refs{Base: format.Hash{1}}).Append(nil),
+		"refsobject depth":          (&format.Refs{Depth: format.MaxRefsDepth + 1, Base: format.Hash{1}}).Append(nil),
+	} {
+		codec, _, _ := strings.Cut(name, " ")
+		_, err := codecs[codec](b)
+		require.ErrorIs(t, err, format.ErrMalformed, name)
 	}
 }
 

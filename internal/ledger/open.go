@@ -240,7 +240,7 @@ func sameState(a, b *format.State) bool { return bytes.Equal(a.Append(nil), b.Ap
 // Verify reads the whole log from entry 0, checks every signature and the chain, and compares what it adds
 // up to with the state this ledger holds. It returns every slot that is no valid entry.
 func (l *Ledger) Verify(ctx context.Context) ([]Damage, error) {
-	head := l.Head()
+	st, head := l.At()
 	v := &Ledger{c: l.c}
 	ok, _, err := v.start(ctx, 0)
 	if err != nil {
@@ -255,7 +255,7 @@ func (l *Ledger) Verify(ctx context.Context) ([]Damage, error) {
 	if v.head != head {
 		return v.damage, fmt.Errorf("commit log: entry %d: %w", head.Seq, errAltered)
 	}
-	if !sameState(v.state, l.State()) {
+	if !sameState(v.state, st) {
 		return v.damage, fmt.Errorf("commit log: %w", errContradicts)
 	}
 	return v.damage, nil

@@ -207,9 +207,10 @@ func decodeCommit(b []byte) (v commit, err error) {
 	return v, d.end()
 }
 
-func decodeForget(b []byte) (ids map[[16]byte]bool, err error) {
+// decodeForget gives the id of the record and those of the snapshots.
+func decodeForget(b []byte) (record [16]byte, ids map[[16]byte]bool, err error) {
 	d := &dec{b: b}
-	d.id16() // of the record
+	record = d.id16()
 	d.id32() // plan
 	ids = map[[16]byte]bool{}
 	var before [16]byte
@@ -218,7 +219,7 @@ func decodeForget(b []byte) (ids map[[16]byte]bool, err error) {
 		d.check(i == 0 || bytes.Compare(before[:], id[:]) < 0)
 		ids[id], before = true, id
 	}
-	return ids, d.end()
+	return record, ids, d.end()
 }
 
 func decodeCondemn(b []byte) (v condemn, err error) {
@@ -306,7 +307,7 @@ func (r *Repository) apply(e *entry, before state) (state, bool) {
 			s.partials = append(s.partials, partial{e.seq, e.time, c.refs, c.sessions})
 		}
 	case 5:
-		ids, err := decodeForget(e.body)
+		_, ids, err := decodeForget(e.body)
 		if err != nil {
 			return s, false
 		}
@@ -602,22 +603,48 @@ func (r *Repository) snapshot(ref snapRef) (Snapshot, error) {
 	if err != nil || c.id != ref.id {
 		return Snapshot{}, errMalformed
 	}
-	aad := join("carekeep/v1 snapshot", r.scope(), c.id[:])
-	d := &dec{b: e.sealed}
-	key, err := r.unwrap(d, aad)
-	if err != nil {
-		return Snapshot{}, err
-	}
-	sealed := d.bytes()
-	if err := d.end(); err != nil {
-		return Snapshot{}, err
-	}
-	b, err := r.unseal(key, aad, sealed)
+	b, err := r.openBody("carekeep/v1 snapshot", c.id, e.sealed)
 	if err != nil {
 		return Snapshot{}, err
 	}
 	s := Snapshot{ID: c.id, Seq: e.seq, Complete: c.outcome == 0, Time: int64(ref.time), r: r}
 	return s, s.decode(b)
+}
+
+// openBody opens a sealed body (section 14).
+func (r *Repository) openBody(domain string, id [16]byte, body []byte) ([]byte, error) {
+	aad := join(domain, r.scope(), id[:])
+	d := &dec{b: body}
+	key, err := r.unwrap(d, aad)
+	if err != nil {
+		return nil, err
+	}
+	sealed := d.bytes()
+	if err := d.end(); err != nil {
+		return nil, err
+	}
+	return r.unseal(key, aad, sealed)
+}
+
+// Record gives the record of the newest entry that forgets, or nil if there is none.
+func (r *Repository) Record() ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state.recorded == 0 {
+		return nil, nil
+	}
+	e, _, err := r.slot(r.state.recorded)
+	if err != nil {
+		return nil, err
+	}
+	if e == nil || e.kind != 5 || !e.signedBy(r.format.admin) {
+		return nil, errors.New("the log entry is not the one that the state names")
+	}
+	id, _, err := decodeForget(e.body)
+	if err != nil {
+		return nil, err
+	}
+	return r.openBody("carekeep/v1 record", id, e.sealed)
 }
 
 // list gives the list of references that the state names for the snapshot now.

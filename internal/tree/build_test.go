@@ -52,7 +52,7 @@ func checkRow(t *testing.T, m *memory, nodes []format.Child, level int) (out []f
 		require.NoError(t, err)
 		last := i == len(nodes)-1
 		for k, c := range children {
-			border := k >= 7 && endsNode(c.ID, 7)
+			border := k >= 7 && endsNode(c.ID, 6)
 			end := k == len(children)-1
 			require.False(t, border && !end, "a node goes on behind a border")
 			if end && !border && !last {

@@ -101,7 +101,7 @@ func pathHash(seed uint64, path string) uint64 {
 	return h ^ h>>32
 }
 
-func endsLeaf(path string) bool { return pathHash(seed, path)>>55 == 0 }
+func endsLeaf(path string) bool { return pathHash(seed, path)>>60 == 0 }
 
 // endsNode reports whether the last n bits of id are zero.
 func endsNode(id format.ID, n uint) bool {

@@ -161,7 +161,7 @@ func TestListBorders(t *testing.T) {
 			children, err := format.DecodeRefChildren(m.nodes[n.ID], level)
 			require.NoError(t, err)
 			for k, ch := range children {
-				border := k >= 7 && endsNode(ch.ID, 7)
+				border := k >= 7 && endsNode(ch.ID, 6)
 				require.Equal(t, border || k == 2047, k == len(children)-1 && (i < len(nodes)-1 || border))
 			}
 			below = append(below, children...)
@@ -173,7 +173,7 @@ func TestListBorders(t *testing.T) {
 		leaf, err := format.DecodeRefs(m.nodes[n.ID])
 		require.NoError(t, err)
 		for k, r := range leaf {
-			border := k >= 64 && !r.Hole && endsNode(r.ID, 10)
+			border := k >= 64 && !r.Hole && endsNode(r.ID, 7)
 			if k < len(leaf)-1 {
 				require.False(t, border)
 			} else if i < len(nodes)-1 {
