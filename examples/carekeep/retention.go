@@ -155,10 +155,10 @@ func (k assurance) grade(s *backup.Snapshot, p *rotation.Point) {
 
 // plan shows a plan: each point with its reasons, what somebody should look at, and totals.
 func (a *app) plan(p rotation.Plan) {
-	var stay, go_ int64
+	var stay, gone int64
 	for _, v := range p.Verdicts {
 		if v.Release {
-			go_ += v.Bytes
+			gone += v.Bytes
 		} else {
 			stay += v.Bytes
 		}
@@ -171,14 +171,14 @@ func (a *app) plan(p rotation.Plan) {
 	if a.JSON {
 		a.line(map[string]any{
 			"type": "plan", "id": p.Digest(), "policy": p.Policy, "catalogue": p.Catalogue, "head": p.Head, "time": p.Time,
-			"keeps": keeps, "bytes": stay, "releases": releases, "bytes_released": go_,
+			"keeps": keeps, "bytes": stay, "releases": releases, "bytes_released": gone,
 		})
 		return
 	}
 	if p.Time.Usable {
 		fmt.Fprintf(a.stdout, "as of %s: ", local(p.Zone, p.Time.Now))
 	}
-	fmt.Fprintf(a.stdout, "to keep %s (%s), to release %d (%s)\n", count(keeps, "snapshot"), size(stay), releases, size(go_))
+	fmt.Fprintf(a.stdout, "to keep %s (%s), to release %d (%s)\n", count(keeps, "snapshot"), size(stay), releases, size(gone))
 	if releases > 0 {
 		fmt.Fprintln(a.stdout, "sizes are of their files; carekeep compact gives back what no snapshot that stays shares")
 	}
