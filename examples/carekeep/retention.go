@@ -155,10 +155,10 @@ func (k assurance) grade(s *backup.Snapshot, p *rotation.Point) {
 
 // plan shows a plan: each point with its reasons, what somebody should look at, and totals.
 func (a *app) plan(p rotation.Plan) {
-	var stay, go_ int64
+	var stay, gone int64
 	for _, v := range p.Verdicts {
 		if v.Release {
-			go_ += v.Bytes
+			gone += v.Bytes
 		} else {
 			stay += v.Bytes
 		}
@@ -171,14 +171,14 @@ func (a *app) plan(p rotation.Plan) {
 	if a.JSON {
 		a.line(map[string]any{
 			"type": "plan", "id": p.Digest(), "policy": p.Policy, "catalogue": p.Catalogue, "head": p.Head, "time": p.Time,
-			"keeps": keeps, "bytes": stay, "releases": releases, "bytes_released": go_,
+			"keeps": keeps, "bytes": stay, "releases": releases, "bytes_released": gone,
 		})
 		return
 	}
 	if p.Time.Usable {
 		fmt.Fprintf(a.stdout, "as of %s: ", local(p.Zone, p.Time.Now))
 	}
-	fmt.Fprintf(a.stdout, "%s of %s stay, %d of %s may go\n", count(keeps, "snapshot"), size(stay), releases, size(go_))
+	fmt.Fprintf(a.stdout, "to keep %s (%s), to release %d (%s)\n", count(keeps, "snapshot"), size(stay), releases, size(gone))
 	if releases > 0 {
 		fmt.Fprintln(a.stdout, "sizes are of their files; carekeep compact gives back what no snapshot that stays shares")
 	}
@@ -395,7 +395,7 @@ func (a *app) hold(h rotation.Hold) {
 	if !h.Stands() {
 		state = "ended"
 	}
-	fmt.Fprintf(a.stdout, "%s  %s  placed %s by %s  on %s", show(string(h.ID)), state, h.Placed.Format("2006-01-02"), show(h.PlacedBy), scope(h.Scope))
+	fmt.Fprintf(a.stdout, "%s  %s  placed %s by %s  covers %s", show(string(h.ID)), state, h.Placed.Format("2006-01-02"), show(h.PlacedBy), scope(h.Scope))
 	if h.Matter != "" {
 		fmt.Fprintf(a.stdout, "  for %s", show(h.Matter))
 	}
@@ -415,10 +415,10 @@ func scope(s rotation.Scope) string {
 		parts = append(parts, "class "+show(s.Class))
 	}
 	if !s.From.IsZero() {
-		parts = append(parts, "from "+s.From.String())
+		parts = append(parts, "days from "+s.From.String())
 	}
 	if !s.To.IsZero() {
-		parts = append(parts, "to "+s.To.String())
+		parts = append(parts, "days to "+s.To.String())
 	}
 	if n := len(s.Points); n > 0 {
 		parts = append(parts, count(n, "snapshot"))

@@ -94,7 +94,7 @@ func retention(t *testing.T, repo string) {
 
 	// Without a check nothing counts as verified, and nothing goes.
 	out, _ := c.run(exitComplete, "forget", "--policy", policy, "--no-check", "--dry-run")
-	require.Contains(t, out, "3 snapshots of")
+	require.Contains(t, out, "to keep 3 snapshots (")
 	require.Contains(t, out, "no point of the lineage is verified")
 
 	out, _ = c.run(exitComplete, "forget", "--policy", policy, "--dry-run")
@@ -104,7 +104,7 @@ func retention(t *testing.T, repo string) {
 	require.Contains(t, out, "first verified point of the day, for 1d; until ")
 	require.Contains(t, out, "the newest verified point of its lineage")
 	require.Contains(t, out, "another point has it")
-	require.Contains(t, out, "2 snapshots of ")
+	require.Regexp(t, `as of .*: to keep 2 snapshots \(976\.6 KiB\), to release 1 \(488\.3 KiB\)`, out)
 	require.NotContains(t, out, "forgot")
 	out, _ = c.run(exitComplete, "forget", "--policy", policy, "--diff", all)
 	require.Equal(t, 1, strings.Count(out, "would go"), out)
@@ -295,3 +295,32 @@ func TestObjectLock(t *testing.T) {
 	require.EqualValues(t, len(delayed), last(t, out, "compacted")["deleted"])
 	require.NotSubset(t, keys(), before)
 }
+
+// TestBackupDuringForget adds a snapshot when the check has just ended. It is not verified, so a policy of days has
+// no place for it; but that it was not seen is no reason to let the newest go.
+func TestBackupDuringForget(t *testing.T) {
+	c := threeSnapshots(t, filepath.Join(t.TempDir(), "repository"))
+	dir := tree(t)
+	other := &caller{t: t, repo: c.repo, host: t.TempDir()}
+	var out, errs bytes.Buffer
+	added := false
+	stdout := writerFunc(func(p []byte) (int, error) {
+		if !added && bytes.Contains(p, []byte(`"done":true`)) {
+			added = true
+			other.run(exitComplete, "backup", dir, "--label", "lineage=ehr")
+		}
+		return out.Write(p)
+	})
+	args := []string{"forget", "--policy", file(t, keepOneADay), "--json", "--repo", c.repo, "--host-dir", c.host}
+	require.Equal(t, exitFailed, run(t.Context(), args, strings.NewReader(""), stdout, &errs), "%s%s", &out, &errs)
+	require.True(t, added)
+	require.Contains(t, errs.String(), "a snapshot that was added after the check")
+	list, _ := c.run(exitComplete, "snapshots")
+	require.Equal(t, 4, strings.Count(list, "\n"))
+	list, _ = c.run(exitComplete, "forget", "--policy", file(t, keepOneADay))
+	require.Contains(t, list, "forgot 2 snapshots")
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
