@@ -388,3 +388,20 @@ func TestHourlyWhenClocksChange(t *testing.T) {
 		"hourly 2027-04-04T01:00+11:00", "hourly 2027-04-04T02:00+11:00", "hourly 2027-04-04T02:00+10:00", "hourly 2027-04-04T03:00+10:00",
 	}, names)
 }
+
+// What is newer than every verified point stays, however many verified points have its bucket: nothing else
+// holds the last changes. Once a later one is verified, it goes.
+func TestNewestUnverifiedStays(t *testing.T) {
+	p := keep(t, rotation.Tiers(7, 5, 12, 3)...)
+	s := newSeries(t, "2026-03-01 20:00")
+	s.nights(29)
+	s.add()
+	s.now = s.now.Add(30 * time.Minute)
+	late := s.add(unverified)
+	plan := s.plan(t, p)
+	require.NotContains(t, plan.Releases(), late)
+	require.Contains(t, codes(plan, late), rotation.CodeNewest)
+	s.days(1)
+	s.add()
+	require.Contains(t, s.plan(t, p).Releases(), late)
+}

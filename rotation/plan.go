@@ -15,6 +15,7 @@ const (
 	CodeUnclaimed   = "unclaimed"   // its bucket has no verified point yet
 	CodeProvisional = "provisional" // it may yet be given its bucket, or has to keep it warm
 	CodeFloor       = "floor"       // a least holding
+	CodeNewest      = "newest"      // newer than every verified point: it may be all that holds the last changes
 	CodeHold        = "hold"
 	CodeLock        = "lock" // a provider's legal lock
 	CodePromise     = "promise"

@@ -69,7 +69,7 @@ func (n Need) MarshalText() ([]byte, error) { return marshalName("need", needNam
 func (n *Need) UnmarshalText(text []byte) error { return unmarshalName("need", needNames, text, n) }
 
 // Floor is a least holding of each lineage. The newest points that meet it are never released; while it is not met,
-// nothing of the lineage is. The newest good point of a lineage stays without any floor.
+// nothing of the lineage is. The newest good point of a lineage, and every point after it, stays without any floor.
 type Floor struct {
 	Need Need `json:"need"`
 	// Copies is how many such copies a point needs to count. Zero: 1 for offsite and offline, else none.

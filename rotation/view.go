@@ -251,6 +251,12 @@ func (w *view) floors(c Catalogue, name string, members []int, floors []Floor, p
 	} else {
 		w.keeps[newest] = append(w.keeps[newest], Reason{Code: CodeFloor, Rule: place, Text: "the newest verified point of its lineage"})
 	}
+	// What came after it may be sound and just not verified yet, and nothing else holds the last changes.
+	for _, i := range members {
+		if newest >= 0 && c.Points[i].Seq > c.Points[newest].Seq && w.quarantine[i] == "" {
+			w.keeps[i] = append(w.keeps[i], Reason{Code: CodeNewest, Rule: place, Text: "newer than every verified point of its lineage"})
+		}
+	}
 	for j, f := range floors {
 		rule := fmt.Sprintf("%s.floors[%d]", place, j)
 		met := 0
