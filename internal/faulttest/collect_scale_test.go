@@ -27,13 +27,13 @@ import (
 	"github.com/carekeep/carekeep/internal/store"
 )
 
-// peak runs f and returns by how much the heap grew at most, with a collector that lets no more than a tenth of it be
-// rubbish.
+// peak runs f and returns by how much what was alive in the heap grew at most, as found by Go's collector, which looks
+// whenever a tenth of the heap has been allocated.
 func peak(f func()) int64 {
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	runtime.GC()
 	heap := func() int64 {
-		s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		metrics.Read(s)
 		return int64(s[0].Value.Uint64())
 	}

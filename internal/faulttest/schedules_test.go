@@ -667,18 +667,19 @@ func play(ctx context.Context, dir string, seed uint64, count func(string), note
 	return c.bad
 }
 
-// auditBeside waits for the actors and audits copies of the store meanwhile.
+// auditBeside waits for the actors and audits some copies of the store meanwhile.
 func (c *chaos) auditBeside(ctx context.Context, wg *sync.WaitGroup) {
 	ended := make(chan struct{})
 	go func() {
 		wg.Wait()
 		close(ended)
 	}()
-	for {
+	defer func() { <-ended }()
+	for range 3 {
 		select {
 		case <-ended:
 			return
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(20 * time.Millisecond):
 		}
 		c.truth.mu.Lock()
 		then, s := c.truth.clone(), c.s.Clone()
@@ -686,7 +687,6 @@ func (c *chaos) auditBeside(ctx context.Context, wg *sync.WaitGroup) {
 		// What somebody has begun since to forget is in neither; what was promised since is in the copy alone.
 		if err := then.audit(ctx, s.Bucket()); err != nil {
 			c.wrong("meanwhile: %v", err)
-			<-ended
 			return
 		}
 		c.count("audit meanwhile")
