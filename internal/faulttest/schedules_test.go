@@ -30,8 +30,9 @@ import (
 )
 
 // turns lets the requests of several actors pass one at a time, in an order that follows from a seed: after each
-// request the next actor is drawn, and everybody waits until that one makes its next request or has ended. An
-// actor whose requests come one after the other therefore does the same each time.
+// request the next actor is drawn, and everybody waits until that one makes its next request or has ended. So a seed
+// gives the same users, the same things that they do, and the same turns. Where a user has several requests to make at
+// once, Go's scheduler chooses which comes first.
 type turns struct {
 	mu   sync.Mutex
 	wake []*sync.Cond // of each actor
@@ -615,7 +616,7 @@ func play(ctx context.Context, dir string, seed uint64, count func(string), note
 	if rnd.IntN(8) == 0 {
 		actors = 8
 	}
-	c.t = newTurns(rnd, actors)
+	c.t = newTurns(rand.New(rand.NewPCG(seed, 50)), actors)
 	c.t.note = note
 	for i := range 10 {
 		c.blobs = append(c.blobs, bytesOf(seed<<4+uint64(i), 300+rnd.IntN(2000)))
@@ -624,7 +625,7 @@ func play(ctx context.Context, dir string, seed uint64, count func(string), note
 	if !c.sound && rnd.IntN(2) == 0 {
 		faults = 0.03 * rnd.Float64()
 	}
-	var wg sync.WaitGroup
+	var start []func()
 	for i := range actors {
 		a := &actor{
 			chaos: c, n: i, rnd: rand.New(rand.NewPCG(seed, 2+uint64(i))), chance: rand.New(rand.NewPCG(seed, 100+uint64(i))),
@@ -645,7 +646,11 @@ func play(ctx context.Context, dir string, seed uint64, count func(string), note
 			}
 		}
 		things := 1 + rnd.IntN(5)
-		wg.Go(func() { a.live(ctx, things) })
+		start = append(start, func() { a.live(ctx, things) })
+	}
+	var wg sync.WaitGroup
+	for _, f := range start {
+		wg.Go(f)
 	}
 	if rnd.IntN(4) == 0 {
 		c.auditBeside(ctx, &wg)
