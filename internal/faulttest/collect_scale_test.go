@@ -24,7 +24,6 @@ import (
 	"github.com/carekeep/carekeep/internal/faultstore"
 	"github.com/carekeep/carekeep/internal/format"
 	"github.com/carekeep/carekeep/internal/source"
-	"github.com/carekeep/carekeep/internal/store"
 )
 
 // peak runs f and returns by how much what was alive in the heap grew at most, as found by Go's collector, which looks
@@ -144,13 +143,7 @@ type noise struct {
 
 func (f noise) Open(name string) (fs.File, error) {
 	if name == "." {
-		m := fstest.MapFS{}
-		for i := range f.n {
-			if f.skip == 0 || i%f.skip > 0 {
-				m[fmt.Sprintf("%06d", i)] = &fstest.MapFile{}
-			}
-		}
-		return m.Open(".")
+		return fstest.MapFS{}.Open(".")
 	}
 	i, err := strconv.Atoi(name)
 	if err != nil {
@@ -159,6 +152,15 @@ func (f noise) Open(name string) (fs.File, error) {
 	var seed [32]byte
 	seed[0], seed[1], seed[2] = byte(i), byte(i>>8), byte(i>>16)
 	return &noiseFile{name: name, size: f.size, rest: f.size, r: rand.NewChaCha8(seed)}, nil
+}
+
+func (f noise) ReadDir(string) (out []fs.DirEntry, err error) {
+	for i := range f.n {
+		if f.skip == 0 || i%f.skip > 0 {
+			out = append(out, fs.FileInfoToDirEntry(&noiseFile{name: fmt.Sprintf("%06d", i), size: f.size}))
+		}
+	}
+	return out, nil
 }
 
 type noiseFile struct {
@@ -198,7 +200,7 @@ func TestCompactMemory(t *testing.T) {
 	require.NoError(t, err)
 	defer b.Close()
 	c := engine.Config{
-		Chunks: chunk.Params{Min: 256, Avg: 1 << 10, Max: 4 << 10}, PackSize: 2 << 20, Memory: 4 << 20, Store: store.Options{},
+		Chunks: chunk.Params{Min: 256, Avg: 1 << 10, Max: 4 << 10}, PackSize: 2 << 20, HostDir: t.TempDir(),
 	}
 	r, err := engine.Create(t.Context(), b, key("main"), c)
 	require.NoError(t, err)
@@ -213,6 +215,7 @@ func TestCompactMemory(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, r.Forget(t.Context(), r.Head(), format.Hash{}, []format.SnapID{first.Ref.ID}, nil))
 	r.Close()
+	c.HostDir, c.Memory = "", 4<<20
 	r, err = engine.Open(t.Context(), b, key("main"), c)
 	require.NoError(t, err)
 	defer r.Close()
