@@ -702,7 +702,8 @@ func (c *chaos) auditBeside(ctx context.Context, wg *sync.WaitGroup) {
 // order drawn from a seed, kills and faults (P1). What was promised is there at the end, and whole; nobody is told of
 // damage; no rubbish stays.
 func TestSchedules(t *testing.T) {
-	n := 300
+	t.Parallel()
+	n := 200
 	if long() {
 		n = 10_000
 	}
