@@ -174,6 +174,28 @@ var emptyRepo = sync.OnceValue(func() *faultstore.Store {
 	return s
 })
 
+// oldRepo is a repository with a log that will soon be due for a checkpoint, and index segments to be merged in it.
+// Most of its snapshots are forgotten, but nothing has been given back yet.
+var oldRepo = sync.OnceValues(func() (*faultstore.Store, *truth) {
+	ctx, s, x := context.Background(), emptyRepo().Clone(), newTruth()
+	err := with(ctx, s, func(r *engine.Repo) error {
+		var ids []format.SnapID
+		for n := range 52 {
+			id, err := x.keep(ctx, r, files{"d0/f0": bytesOf(uint64(n), 2000), "d0/f1": bytesOf(uint64(n/5), 3000)})
+			if err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		return x.forgetting(ctx, r, ids[:50]...)
+	})
+	if err != nil {
+		panic(err)
+	}
+	x.gone = maps.Clone(x.doomed)
+	return s, x
+})
+
 // audit looks at a repository as a process does that has nothing but the store and the key: every snapshot that
 // was promised and not forgotten is there, every one that is there holds what its run saw, and a check of every byte
 // finds nothing.
@@ -612,6 +634,10 @@ func (a *actor) restore(ctx context.Context, rnd *rand.Rand) {
 func play(ctx context.Context, dir string, seed uint64, count func(string), note func(int, faultstore.Op)) []string {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	c := &chaos{truth: newTruth(), s: emptyRepo().Clone(), count: count, sound: rnd.IntN(3) == 0}
+	if rnd.IntN(6) == 0 {
+		s, x := oldRepo()
+		c.s, c.truth = s.Clone(), x.clone()
+	}
 	actors := 2 + rnd.IntN(4)
 	if rnd.IntN(8) == 0 {
 		actors = 8
