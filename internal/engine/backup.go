@@ -95,8 +95,13 @@ func (r *Repo) Backup(ctx context.Context, src source.Source, o BackupOptions) (
 			return res, err
 		}
 		// An object that is gone may have been deleted beside a run that took longer than its grace.
-		if gone(err) && r.ledger.Refresh(ctx) == nil && r.ledger.State().Condemned != before {
-			err = fmt.Errorf("%w: %w", ErrCondemned, err)
+		if gone(err) {
+			if rerr := r.ledger.Refresh(ctx); rerr != nil {
+				return nil, rerr // nobody can tell whether that is damage
+			}
+			if r.ledger.State().Condemned != before {
+				err = fmt.Errorf("%w: %w", ErrCondemned, err)
+			}
 		}
 		if !errors.Is(err, ErrCondemned) || try > retries || !source.Again(src) {
 			return res, err

@@ -153,7 +153,7 @@ func (l *living) fresh() int64 {
 func TestCompactGivesSpaceBack(t *testing.T) {
 	l := live(t, 200)
 	var ids []format.SnapID
-	for range 40 {
+	for range 20 {
 		ids = append(ids, l.day(10))
 	}
 	full := stored(t, l.bucket)
@@ -161,7 +161,7 @@ func TestCompactGivesSpaceBack(t *testing.T) {
 	rep := l.compact(atOnce)
 	l.sound()
 	after, fresh := stored(t, l.bucket), l.fresh()
-	t.Logf("40 snapshots %d bytes, compacted %d, fresh %d: %.3f; %+v", full, after, fresh, float64(after)/float64(fresh), *rep)
+	t.Logf("20 snapshots %d bytes, compacted %d, fresh %d: %.3f; %+v", full, after, fresh, float64(after)/float64(fresh), *rep)
 	require.Less(t, float64(after), 1.10*float64(fresh))
 
 	// Nothing more to do: nothing is written.

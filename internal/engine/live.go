@@ -51,6 +51,7 @@ func (l *liveChunks) has(id format.ID) bool {
 // liveWalk visits what kept snapshots need: every node once, as far as it can remember.
 type liveWalk struct {
 	r     *Repo
+	load  *loader // of its own, so that what it keeps is let go after the walk
 	room  int
 	seen  map[format.ID]struct{}
 	visit func(format.ID) // every chunk and node
@@ -72,7 +73,7 @@ func (w *liveWalk) snapshot(ctx context.Context, ref format.SnapRef) error {
 	if d.ProblemBytes == 0 {
 		return nil
 	}
-	noted := &recordingLoader{loader: w.r.loader}
+	noted := &recordingLoader{loader: w.load}
 	if err := readProblems(ctx, noted, d); err != nil {
 		return fmt.Errorf("log entry %d: problems of the snapshot: %w", ref.Seq, err)
 	}
@@ -104,7 +105,7 @@ func (w *liveWalk) tree(ctx context.Context, root format.Child) error {
 		}
 		parsed := make([]*parsedNode, len(batch))
 		err := each(ctx, len(batch), checkRequests, func(ctx context.Context, i int) error {
-			data, err := w.r.loader.LoadNode(ctx, batch[i].ID, batch[i].Len)
+			data, err := w.load.LoadNode(ctx, batch[i].ID, batch[i].Len)
 			if err == nil {
 				parsed[i], err = parseNode(data)
 			}
@@ -134,7 +135,7 @@ func (w *liveWalk) tree(ctx context.Context, root format.Child) error {
 
 // walkLive visits every chunk and node that the snapshots need.
 func (r *Repo) walkLive(ctx context.Context, snapshots []format.SnapRef, memory int64, visit func(format.ID)) error {
-	w := &liveWalk{r: r, room: int(max(memory/seenBytes, 1024)), seen: map[format.ID]struct{}{}, visit: visit}
+	w := &liveWalk{r: r, load: newLoader(r), room: int(max(memory/seenBytes, 1024)), seen: map[format.ID]struct{}{}, visit: visit}
 	for _, ref := range snapshots {
 		if err := w.snapshot(ctx, ref); err != nil {
 			return err

@@ -411,6 +411,7 @@ func (w *mover) move(ctx context.Context, packs []*usage) error {
 		}
 		packs = packs[n:]
 	}
+	w.alive, w.homes, w.gather = nil, nil, nil // what follows needs the room
 	for o, numbers := range w.into {
 		if w.failed[o] {
 			continue
@@ -470,7 +471,7 @@ func (w *mover) finish(ctx context.Context) error {
 			return err
 		}
 	}
-	clear(w.homes)
+	w.homes = map[format.ID]home{} // a cleared one would keep its room
 	return nil
 }
 
@@ -516,7 +517,7 @@ func (w *mover) frame(ctx context.Context, from format.Object, f format.Frame, s
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if int64(len(w.homes)) > max(w.c.o.Memory/2, 1<<20)/homeBytes {
+	if int64(len(w.homes)) > max(w.c.o.Memory/8, 1<<20)/homeBytes {
 		if err := w.finish(ctx); err != nil {
 			return err
 		}

@@ -181,7 +181,7 @@ func TestKillTheCollector(t *testing.T) {
 				f, how = f.Applied(), "after"
 			}
 			o := log[n-1]
-			every := map[bool]int{true: 5, false: 31} // a read changes nothing, so what follows is as after the change before it
+			every := map[bool]int{true: 11, false: 71} // a read changes nothing, so what follows is as after the change before it
 			if !long() && (i+len(op.name))%every[o.Changes()] > 0 {
 				return
 			}
@@ -233,7 +233,7 @@ func TestAmbiguousCollector(t *testing.T) {
 		require.Positive(t, n)
 		for name, f := range faults {
 			workers(n, func(i int) {
-				if !long() && (i*len(op.name)+len(name))%23 > 0 {
+				if !long() && (i*len(op.name)+len(name))%41 > 0 {
 					return
 				}
 				c.add(op.name)
@@ -264,7 +264,7 @@ func TestAmbiguousCollector(t *testing.T) {
 // TestKillTheCollectorTwice kills compact, and then the compact that follows it (C6).
 func TestKillTheCollectorTwice(t *testing.T) {
 	t.Parallel()
-	step := 2999
+	step := 6007
 	if long() {
 		step = 41
 	}

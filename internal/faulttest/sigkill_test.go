@@ -40,6 +40,8 @@ func child(what string) int {
 		err = childBig(a[1], a[2])
 	case "many":
 		err = childMany(a[1], a[2], a[3])
+	case "collect":
+		err = childCollect(a[1], a[2], a[3])
 	}
 	if err != nil {
 		fmt.Println("error", err)
