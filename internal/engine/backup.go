@@ -147,7 +147,7 @@ func (b *backup) open(ctx context.Context) error {
 		return err
 	}
 	st := b.r.ledger.State()
-	b.r.follow(st)
+	b.r.follow()
 	b.folder = b.r.host
 	if b.folder == nil {
 		tmp, err := host.Temporary(b.r.suite, b.r.format.Repo)

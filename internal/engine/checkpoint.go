@@ -58,7 +58,7 @@ func (r *Repo) checkpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.follow(r.ledger.State())
+	r.follow()
 	return nil
 }
 

@@ -187,7 +187,7 @@ func (l *loader) moved(ctx context.Context, err error, seen uint64) bool {
 		return false
 	}
 	l.condemned = st.Condemned
-	l.r.follow(st)
+	l.r.follow()
 	return true
 }
 

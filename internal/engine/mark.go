@@ -211,7 +211,7 @@ func (c *collector) publish(ctx context.Context, m *mark, e *format.Condemn, gon
 	}
 	c.count(m, gone)
 	c.done = false
-	c.r.follow(c.r.ledger.State())
+	c.r.follow()
 	return nil
 }
 

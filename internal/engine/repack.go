@@ -82,7 +82,7 @@ func (c *collector) usage(ctx context.Context, m *mark) (map[format.Object]*usag
 		entries += s.Entries
 	}
 	live := newLiveChunks(entries, c.o.Memory/2)
-	c.r.follow(m.state)
+	c.r.follow()
 	if err := c.r.walkLive(ctx, m.state.Snapshots, c.o.Memory/2, live.add); err != nil {
 		return nil, nil, err
 	}

@@ -457,7 +457,7 @@ func build(s *store.Store, f *format.Format, object []byte, ks *format.Keyset, l
 		Store: s, Suite: r.suite, Key: r.indexKey, Repo: f.Repo, CacheDir: cache, Memory: c.Memory,
 	}
 	r.index = index.New(r.indexConfig)
-	r.follow(l.State())
+	r.follow()
 	r.ring = newKeyring(s, f, ks)
 	r.packs = pack.NewReader(s, r.suite, f.Repo, r.ring)
 	r.loader = newLoader(r)
@@ -525,19 +525,15 @@ type pendingSegments struct {
 	mu   sync.Mutex
 	list []format.Segment
 
-	condemned uint64                                   // of the state that the index follows
-	logged    atomic.Pointer[map[format.Hash]struct{}] // the segments of that state
+	logged atomic.Pointer[map[format.Hash]struct{}] // the segments of the state that the index follows
 }
 
-// follow makes the index answer from the segments of a state, and from those of runs under way. A state older
-// than what it answers from is passed over: it may name what was condemned since.
-func (r *Repo) follow(s *format.State) {
+// follow makes the index answer from the segments of the log's state, and from those of runs under way. It never
+// goes back: an older state may name what was condemned since, and lack what runs have come to rely on.
+func (r *Repo) follow() {
 	r.pending.mu.Lock()
 	defer r.pending.mu.Unlock()
-	if s.Condemned < r.pending.condemned {
-		return
-	}
-	r.pending.condemned = s.Condemned
+	s := r.ledger.State()
 	logged := make(map[format.Hash]struct{}, len(s.Segments))
 	for _, d := range s.Segments {
 		logged[d.Hash] = struct{}{}

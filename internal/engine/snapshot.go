@@ -27,7 +27,7 @@ func (r *Repo) Snapshots(ctx context.Context) ([]format.SnapRef, bool, error) {
 		return nil, false, err
 	}
 	st := r.ledger.State()
-	r.follow(st)
+	r.follow()
 	last := uint64(0)
 	if n := len(st.Snapshots); n > 0 {
 		last = st.Snapshots[n-1].Seq

@@ -344,6 +344,48 @@ func TestIndexDoesNotGoBack(t *testing.T) {
 	x.sound()
 }
 
+// TestIndexFollowsTheNewest: a compact that was overtaken by a snapshot does not have the index of its Repo lose what a
+// run beside it relies on.
+func TestIndexFollowsTheNewest(t *testing.T) {
+	t.Parallel()
+	x := newScene(t)
+	for i := range 3 { // something to write again
+		x.must(x.main(), "more", some(uint64(10+i), 20))
+	}
+	f := some(1, 20)
+	f["z/last"] = []byte("last")
+	p := pausing(f, "z/last")
+	var r *engine.Repo
+	var lists atomic.Int64
+	done := make(chan error, 1)
+	goOn := sync.OnceFunc(func() {
+		close(p.on)
+		require.NoError(x, <-done)
+	})
+	b := x.s.Gated(func(o faultstore.Op) (faultstore.Fault, func()) {
+		switch {
+		case o.Kind == faultstore.List:
+			if lists.Add(1) == 10 { // the last of the mark for what is to be written again
+				x.must(r, "two", some(1, 20))
+				go func() {
+					_, err := x.from(r, "three", source.FromFS(p), f)
+					done <- err
+				}()
+				<-p.at
+				lists.Add(1)
+			}
+		case faultstore.On(faultstore.Write, "p/")(o) && lists.CompareAndSwap(11, 12):
+			goOn()
+		}
+		return faultstore.Fault{}, func() {}
+	})
+	r = x.open(b, key("main"), "")
+	_, err := r.Compact(t.Context(), engine.CompactOptions{Grace: time.Hour, Abandoned: time.Hour, Workers: 1})
+	require.NoError(t, err)
+	goOn()
+	x.sound()
+}
+
 // TestTwoCollectors: one finds that another has moved and deleted all that it was about to read.
 func TestTwoCollectors(t *testing.T) {
 	t.Parallel()
