@@ -729,7 +729,7 @@ func (c *chaos) auditBeside(ctx context.Context, wg *sync.WaitGroup) {
 // damage; no rubbish stays.
 func TestSchedules(t *testing.T) {
 	t.Parallel()
-	n := 200
+	n := 60
 	if long() {
 		n = 10_000
 	}
