@@ -180,7 +180,7 @@ func (b *backup) open(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.openPrevious(ctx)
+	return b.openPrevious(ctx, st)
 }
 
 // close ends the run. What it journaled is kept for the next one unless it is done.
@@ -602,9 +602,9 @@ func (b *backup) proven(ctx context.Context, r *host.Record, feed *recordFeed) (
 	return ok, nil
 }
 
-// openPrevious finds the snapshot before this one: in the host's memory, or, for a reader, in the store.
-func (b *backup) openPrevious(ctx context.Context) error {
-	st := b.r.ledger.State()
+// openPrevious finds the snapshot before this one: in the host's memory, or, for a reader, in the store. It is one of
+// the state that the run began with, whose segments are known to it.
+func (b *backup) openPrevious(ctx context.Context, st *format.State) error {
 	if p, rr := b.folder.Recall(b.lineage); p != nil {
 		b.closers = append(b.closers, rr.Close)
 		i := slices.IndexFunc(st.Snapshots, func(s format.SnapRef) bool { return s.ID == p.Snapshot })
