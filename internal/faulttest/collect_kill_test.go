@@ -195,7 +195,7 @@ func TestKillTheCollector(t *testing.T) {
 			}
 			o := log[n-1]
 			every := map[bool]int{true: 11, false: 71} // a read changes nothing, so what follows is as after the change before it
-			if op.name == "checkpoint" { // which takes longer
+			if op.name == "checkpoint" {               // which takes longer
 				every = map[bool]int{true: 23, false: 211}
 			}
 			if !long() && (i+len(op.name))%every[o.Changes()] > 0 {
