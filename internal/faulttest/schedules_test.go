@@ -328,8 +328,9 @@ type actor struct {
 	cred bool   // opens with the host's credential
 	skew time.Duration
 
-	r     *engine.Repo
-	files files
+	r      *engine.Repo
+	files  files
+	decide sync.Mutex
 
 	// Guarded by the gate, which lets one request at a time through.
 	chance *rand.Rand
@@ -548,6 +549,8 @@ func (a *actor) stream(ctx context.Context, rnd *rand.Rand) {
 }
 
 func (a *actor) forget(ctx context.Context, rnd *rand.Rand) {
+	a.decide.Lock() // the list and the head are to be of one moment, for two calls with one Repo as well
+	defer a.decide.Unlock()
 	refs, _, err := a.r.Snapshots(ctx)
 	if !a.fine("list", err) {
 		return
