@@ -59,8 +59,22 @@
 //
 // # Recovery points, policy and plan
 //
-// What is kept is decided by a Policy over a Catalogue of recovery points. Evaluate makes a Plan, which
-// says of each point whether it stays or may go, and why; Diff says what another policy would change. A plan
-// is data: it can be printed, compared, signed, kept as evidence and made again by an auditor, and package
-// backup carries it out only against the catalogue that it was made from.
+// What is kept is decided by a [Policy] over a [Catalogue] of recovery points. [Evaluate] makes a [Plan],
+// which says of each point whether it stays or may go, and why; [Diff] says what another policy would
+// change. A plan is data: it can be printed, compared, signed, kept as evidence and made again by an auditor,
+// and package backup carries it out only against the catalogue that it was made from.
+//
+// Retention cannot be displaced. A tier keeps by count and by age, a bucket belongs to the first verified
+// point in it for good, and what a point claims of its time moves nothing. So no sequence of added, forged,
+// back- or future-dated points, and no clock, makes a promised point deletable before its promise.
+// [Judge] says whether a clock may be believed when something is to be destroyed. What stands after every
+// verified point stays too. Package compat decides as restic, borg, kopia and Proxmox do, for those who move.
+//
+// # Records, erasure and conflicts
+//
+// How long a health record must exist is the law's to say, and differs from how long a recovery point does.
+// [Obligations] reads dated rules with their sources and gives the day up to which records must be kept;
+// [ErasureHorizon] gives the day from which nothing that was kept can contain an erased subject any more;
+// [Conflicts] lists what speaks against an act that cannot be undone, such as a lock, before it is done. None
+// of this is legal advice.
 package rotation
