@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -29,8 +30,8 @@ type loader struct {
 	// fixed keeps to the state of the log that the index was set from.
 	fixed     bool
 	movedMu   sync.Mutex
-	condemned uint64    // the newest condemn entry that the index has followed
-	looked    time.Time // when the log was last read in vain for an object that is gone
+	condemned uint64                    // the newest condemn entry that the index has followed
+	looked    map[format.Hash]time.Time // when the log was last read in vain for a pack or segment that is gone
 
 	mu     sync.Mutex
 	frames map[frameKey]*list.Element // of *frame
@@ -86,6 +87,7 @@ func newLoader(r *Repo) *loader {
 	return &loader{
 		r: r, data: newPRFs(r.dataID), meta: newPRFs(r.metaID),
 		frames: map[frameKey]*list.Element{}, recent: list.New(), condemned: r.ledger.State().Condemned,
+		looked: map[format.Hash]time.Time{},
 	}
 }
 
@@ -142,7 +144,11 @@ func (l *loader) elsewhere(ctx context.Context, id format.ID, size int64, t form
 				return data, nil
 			}
 		}
-		if !l.moved(ctx, failure, seen) {
+		moved, err := l.moved(ctx, failure, seen, not)
+		if err != nil {
+			return nil, err
+		}
+		if !moved {
 			if errors.Is(failure, store.ErrNotFound) && ctx.Err() == nil {
 				failure = fmt.Errorf("%w: an object that a snapshot needs is gone, or the snapshot was forgotten: %w", ErrDamaged, failure)
 			}
@@ -153,8 +159,11 @@ func (l *loader) elsewhere(ctx context.Context, id format.ID, size int64, t form
 
 var errUnknown = fmt.Errorf("%w: the index does not know a chunk that a snapshot needs", ErrDamaged)
 
-// lookAgain is how long the log, once read in vain for an object that is gone, is not read for another.
+// lookAgain is how long the log, once read in vain for an object that is gone, is not read for it again.
 const lookAgain = time.Second
+
+// maxLooked bounds how many such objects are remembered.
+const maxLooked = 1000
 
 // followed is the newest condemn entry that the index has followed for this loader.
 func (l *loader) followed() uint64 {
@@ -164,31 +173,36 @@ func (l *loader) followed() uint64 {
 }
 
 // moved reports whether an object that is gone may have been condemned and deleted, and its content moved, since
-// the index followed the log as far as seen. The index then answers from the log as it is now.
-func (l *loader) moved(ctx context.Context, err error, seen uint64) bool {
+// the index followed the log as far as seen. The index then answers from the log as it is now. What is gone is named
+// by its digest; zero is all that the index does not know. It fails if the log cannot be read: then nobody can tell
+// whether anything is damaged.
+func (l *loader) moved(ctx context.Context, err error, seen uint64, what format.Hash) (bool, error) {
 	if l.fixed || !errors.Is(err, store.ErrNotFound) && !errors.Is(err, errUnknown) || ctx.Err() != nil {
-		return false
+		return false, nil
 	}
 	l.movedMu.Lock()
 	defer l.movedMu.Unlock()
 	if l.condemned != seen {
-		return true
+		return true, nil
 	}
 	st := l.r.ledger.State()
-	if st.Condemned == l.condemned && time.Since(l.looked) > lookAgain {
-		if l.r.ledger.Refresh(ctx) != nil {
-			return false
+	if st.Condemned == l.condemned && time.Since(l.looked[what]) > lookAgain {
+		if err := l.r.ledger.Refresh(ctx); err != nil {
+			return false, err
 		}
 		if st = l.r.ledger.State(); st.Condemned == l.condemned {
-			l.looked = time.Now()
+			if len(l.looked) >= maxLooked {
+				clear(l.looked)
+			}
+			l.looked[what] = time.Now()
 		}
 	}
 	if st.Condemned == l.condemned {
-		return false
+		return false, nil
 	}
 	l.condemned = st.Condemned
 	l.r.follow()
-	return true
+	return true, nil
 }
 
 // fits reports whether a place is of the class and length that a chunk is known to have.
@@ -201,8 +215,16 @@ func (l *loader) locate(ctx context.Context, id format.ID, size int64, t format.
 	for {
 		seen := l.followed()
 		at, err := l.locateOnce(ctx, id, size, t)
-		if err == nil || !l.moved(ctx, err, seen) {
-			return at, err
+		var what format.Hash
+		var se *index.SegmentError
+		if errors.As(err, &se) {
+			what = se.Hash
+		}
+		if err == nil {
+			return at, nil
+		}
+		if moved, merr := l.moved(ctx, err, seen, what); merr != nil || !moved {
+			return at, cmp.Or(merr, err)
 		}
 	}
 }

@@ -492,6 +492,40 @@ func TestRestoreBesideCompact(t *testing.T) {
 	}
 }
 
+// TestGoneOrMoved: an object is not there, and the log cannot be read that may say that it was moved: nobody can tell
+// whether that is damage, in a restore or in a run. Once the log can be read, it is.
+func TestGoneOrMoved(t *testing.T) {
+	t.Parallel()
+	x := newScene(t)
+	id := x.must(x.main(), "s", some(1, 20))
+	var reading atomic.Bool
+	b := x.s.Gated(func(o faultstore.Op) (f faultstore.Fault, done func()) {
+		if reading.Load() && o.Kind == faultstore.Stat {
+			f = faultstore.Fail(gcerrors.PermissionDenied)
+		}
+		return f, func() {}
+	})
+	for _, class := range []string{"p/", "m/"} {
+		r := x.open(b, key("main"), "")
+		refs, _, err := r.Snapshots(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, id, refs[0].ID)
+		s, err := r.Snapshot(t.Context(), refs[0])
+		require.NoError(t, err)
+		for _, k := range x.s.Keys() {
+			if strings.HasPrefix(k, class) {
+				x.s.Remove(k)
+			}
+		}
+		reading.Store(true)
+		err = same(t.Context(), s, some(1, 20))
+		require.Error(t, err)
+		require.NotErrorIs(t, err, engine.ErrDamaged)
+		reading.Store(false)
+		require.ErrorIs(t, same(t.Context(), s, some(1, 20)), engine.ErrDamaged)
+	}
+}
+
 // TestStalledWriter: a run stands still for 90 days after it has found its content stored, while that is forgotten and
 // deleted, its own uploads are taken for left over, and others go on. It then commits, having stored anew what it
 // lacks (P4).
