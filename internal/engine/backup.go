@@ -494,6 +494,9 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 	if used {
 		s.sessions = append(s.sessions, run.Session)
 	}
+	if err == nil && len(s.built) >= flushEntries {
+		err = s.flushIndex(ctx, false) // or what many runs have left would not fit one segment
+	}
 	return err
 }
 

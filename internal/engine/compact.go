@@ -200,6 +200,9 @@ func (c *collector) run(ctx context.Context) error {
 func (c *collector) record(ctx context.Context) error {
 	m := &mark{}
 	m.state, m.head = c.r.ledger.At()
+	if err := undoubted(c.r.ledger); err != nil {
+		return err
+	}
 	return c.publish(ctx, m, &format.Condemn{}, nil)
 }
 
@@ -233,12 +236,21 @@ func (c *collector) trust(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range t.Damage() {
+	if err := undoubted(t); err != nil {
+		return err
+	}
+	c.base, c.swept = base, t.State().Swept
+	return nil
+}
+
+// undoubted refuses a log in which a slot may have held a snapshot that this process does not know: its content
+// would be deleted, and an entry written now would vouch for what is in the slot.
+func undoubted(l *ledger.Ledger) error {
+	for _, d := range l.Damage() {
 		if !d.Vouched {
 			return fmt.Errorf("%w: slot %d of the commit log may have held a snapshot, whose content would be deleted: restore that object from a copy of the store", ErrDamaged, d.Seq)
 		}
 	}
-	c.base, c.swept = base, t.State().Swept
 	return nil
 }
 
@@ -247,6 +259,9 @@ func (c *collector) trust(ctx context.Context) error {
 func (c *collector) checkpoint(ctx context.Context) error {
 	if c.r.ledger.Head().Seq-c.base < ledger.CheckpointEvery {
 		return nil
+	}
+	if err := undoubted(c.r.ledger); err != nil {
+		return err
 	}
 	_, err := c.r.ledger.Append(ctx, ledger.Proposal{
 		Kind: format.KindCheckpoint, Signer: c.signer,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/carekeep/carekeep/internal/format"
 	"github.com/carekeep/carekeep/internal/host"
+	"github.com/carekeep/carekeep/internal/index"
 	"github.com/carekeep/carekeep/internal/ledger"
 	"github.com/carekeep/carekeep/internal/seal"
 	"github.com/carekeep/carekeep/internal/tree"
@@ -369,10 +370,19 @@ func (l *recordingLoader) LoadNode(ctx context.Context, id format.ID, size uint3
 
 // pack returns the number of the pack that a chunk lies in.
 func (b *backup) pack(ctx context.Context, k *keeping, id format.ID) (uint32, error) {
-	found, ok, err := b.sink.place(ctx, id)
-	if err == nil && !ok {
-		// What a reader carried over from another writer's snapshot.
-		found, ok, err = b.sink.placeIn(b.r.index.Places(ctx, id))
+	var found index.Found
+	var ok bool
+	var err error
+	for {
+		logged := b.r.pending.logged.Load()
+		found, ok, err = b.sink.place(ctx, id)
+		if err == nil && !ok {
+			// What a reader carried over from another writer's snapshot.
+			found, ok, err = b.sink.placeIn(b.r.index.Places(ctx, id))
+		}
+		if err != nil || ok || b.r.pending.logged.Load() == logged {
+			break // else the index has moved on beside the search
+		}
 	}
 	if err != nil {
 		return 0, fmt.Errorf("index: %w", err)

@@ -45,6 +45,9 @@ func (s objectSet) has(o format.Object) bool {
 func (c *collector) mark(ctx context.Context) (*mark, error) {
 	m := &mark{live: objectSet{}, free: objectSet{}, busy: objectSet{}, sizes: map[format.Object]int64{}}
 	m.state, m.head = c.r.ledger.At()
+	if err := undoubted(c.r.ledger); err != nil {
+		return nil, err // also of entries that came after the collector began
+	}
 	s := m.state
 	err := c.refs.each(ctx, len(s.Snapshots), func(i int) format.Hash { return s.Snapshots[i].Refs }, func(_ int, l refsList, err error) error {
 		m.live.add(l)
@@ -153,6 +156,15 @@ func (c *collector) condemn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	waiting, err := newCondemned(ctx, c.r.ledger, max(c.swept, m.state.Swept))
+	if err != nil {
+		return err
+	}
+	for o := range m.free {
+		if waiting.has(o) {
+			delete(m.free, o) // an entry that is not swept yet has named it
+		}
+	}
 	if c.o.DryRun {
 		c.count(m, m.free)
 		return nil
@@ -160,8 +172,37 @@ func (c *collector) condemn(ctx context.Context) error {
 	if len(m.free) == 0 && len(m.state.Forgotten) == 0 {
 		return nil
 	}
-	e := &format.Condemn{Forgotten: uint64(len(m.state.Forgotten))}
-	return c.publish(ctx, m, e, m.free)
+	part := m.free.part(maxCondemned)
+	if len(part) == len(m.free) {
+		return c.publish(ctx, m, &format.Condemn{Forgotten: uint64(len(m.state.Forgotten))}, part)
+	}
+	if err := c.publish(ctx, m, &format.Condemn{}, part); err != nil {
+		return err
+	}
+	return c.condemn(ctx)
+}
+
+// maxCondemned is how many objects one entry condemns: 50 MB of it.
+const maxCondemned = 1 << 20
+
+// part returns at most n of the objects: packs and index segments before sessions and lists, so that no session goes
+// before its packs.
+func (s objectSet) part(n int) objectSet {
+	if len(s) <= n {
+		return s
+	}
+	out := make(objectSet, n)
+	for _, first := range []bool{true, false} {
+		for o := range s {
+			if pack := o.Type != format.TypeSession && o.Type != format.TypeRefs; pack == first && len(out) < n {
+				out[o] = struct{}{}
+			}
+		}
+		if first && len(out) > 0 {
+			break // the rest has its turn when these are gone
+		}
+	}
+	return out
 }
 
 func (c *collector) count(m *mark, objects objectSet) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -70,8 +71,11 @@ func (c *collector) repack(ctx context.Context) (moved bool, err error) {
 	for _, s := range m.state.Snapshots {
 		known[s.ID] = true
 	}
-	err = c.again(ctx, func(ctx context.Context) error { return c.publishMove(ctx, w, m.state.Condemned, known) })
-	return len(w.to) > 0, err
+	err = c.again(ctx, func(ctx context.Context) (err error) {
+		moved, err = c.publishMove(ctx, w, m.state.Condemned, known)
+		return err
+	})
+	return moved, err // if others were too fast, the next Compact may have more luck
 }
 
 // usage finds out how much of every pack in use is alive. Ids are compared with a filter, segment by segment, so
@@ -109,7 +113,43 @@ func (c *collector) usage(ctx context.Context, m *mark) (map[format.Object]*usag
 			u.live += (int64(l.Len)*int64(l.Stored)+int64(l.Plain)-1)/int64(l.Plain) + footerBytes
 		}
 	}
+	if c.o.Shred {
+		return packs, live, c.findDead(ctx, m, packs, entries)
+	}
 	return packs, live, nil
+}
+
+// findDead marks every pack that holds a dead chunk, without the filter's errors: what was forgotten must not be
+// overlooked. It goes through the snapshots once for every part of the ids that fits the memory.
+func (c *collector) findDead(ctx context.Context, m *mark, packs map[format.Object]*usage, entries uint64) error {
+	parts := entries*seenBytes/uint64(c.o.Memory/2) + 1
+	for k := range parts {
+		in := func(id *format.ID) bool { return binary.BigEndian.Uint64(id[16:])%parts == k }
+		alive := map[format.ID]struct{}{}
+		err := c.r.walkLive(ctx, m.state.Snapshots, c.o.Memory/2, func(id format.ID) {
+			if in(&id) {
+				alive[id] = struct{}{}
+			}
+		})
+		if err != nil {
+			return err
+		}
+		for _, s := range m.state.Segments {
+			for it, err := range c.r.index.All(ctx, s) {
+				if err != nil {
+					return err
+				}
+				u := packs[object(it.Pack)]
+				if u == nil || u.dead || !in(&it.ID) {
+					continue
+				}
+				if _, ok := alive[it.ID]; !ok {
+					u.dead = true
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // choose picks the packs to be written again in one round: those that waste most, until what is left is within
@@ -399,7 +439,7 @@ func (w *mover) move(ctx context.Context, packs []*usage) error {
 		if n < 0 {
 			n = len(packs)
 		}
-		w.builder = index.NewBuilder(w.c.r.indexConfig, packs[0].writer, 8*flushEntries)
+		w.builder = index.NewBuilder(w.c.r.indexConfig, packs[0].writer, maxBuilt)
 		if err := w.moveAll(ctx, packs[:n]); err != nil {
 			return err
 		}
@@ -607,21 +647,21 @@ func (w *mover) add(ctx context.Context, t format.Type, codec byte, stored []byt
 
 // publishMove makes the new packs count, in place of the old ones. A pack that a snapshot has come to need
 // which the move did not know stays, because the snapshot may need chunks that were dead.
-func (c *collector) publishMove(ctx context.Context, w *mover, since uint64, known map[format.SnapID]bool) error {
+func (c *collector) publishMove(ctx context.Context, w *mover, since uint64, known map[format.SnapID]bool) (bool, error) {
 	m, err := c.mark(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	dead, err := newCondemned(ctx, c.r.ledger, since)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var news []format.Object
 	for _, o := range w.numbers {
 		news = append(news, o)
 	}
 	if err := dead.check(withSessions(news), w.segments); err != nil {
-		return err
+		return false, err
 	}
 	gone := objectSet{}
 	for o := range w.to {
@@ -635,20 +675,20 @@ func (c *collector) publishMove(ctx context.Context, w *mover, since uint64, kno
 		}
 		l, _, err := c.refs.read(ctx, s.Refs)
 		if err != nil {
-			return err
+			return false, err
 		}
 		for _, o := range l.objects {
 			delete(gone, o)
 		}
 	}
 	if len(gone) == 0 {
-		return nil
+		return false, nil
 	}
 	e := &format.Condemn{Added: slices.Clone(w.segments), Sessions: []format.SessionID{w.session}}
 	if err := c.newLists(ctx, m, w, gone, e); err != nil {
-		return err
+		return false, err
 	}
-	return c.publish(ctx, m, e, gone)
+	return true, c.publish(ctx, m, e, gone)
 }
 
 // newLists gives every snapshot that needs a moved pack a new list, and adds to gone what no list names then.

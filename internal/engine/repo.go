@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -538,7 +539,13 @@ func (r *Repo) follow() {
 	for _, d := range s.Segments {
 		logged[d.Hash] = struct{}{}
 	}
-	r.pending.logged.Store(&logged)
+	// While the index changes, what it had counts as well as what it will have: all of it is of states that a run
+	// under way has looked at, or of later ones.
+	both := maps.Clone(logged)
+	if was := r.pending.logged.Load(); was != nil {
+		maps.Copy(both, *was)
+	}
+	r.pending.logged.Store(&both)
 	list := slices.Clone(s.Segments)
 	for _, p := range r.pending.list {
 		if !slices.Contains(list, p) {
@@ -546,6 +553,7 @@ func (r *Repo) follow() {
 		}
 	}
 	r.index.Set(list)
+	r.pending.logged.Store(&logged)
 }
 
 // addSegment adds an index segment of a run under way. Its object may be nil.

@@ -332,6 +332,9 @@ var errAltered = errors.New("the store returned other bytes than were committed"
 
 // would reports whether an entry about to be written would be taken by every reader.
 func (l *Ledger) would(e *format.LogEntry, object []byte) error {
+	if len(object) > maxEntry {
+		return errors.New("it is larger than any reader takes")
+	}
 	if _, err := l.check(e.Seq, object); err != nil {
 		return err
 	}
