@@ -214,6 +214,14 @@ func (r *Repository) forget(ctx context.Context, c rotation.Catalogue, plan rota
 	for _, p := range c.Points {
 		byID[p.ID] = p
 	}
+	if len(c.Points) != len(refs) {
+		return fmt.Errorf("%w: the catalogue lacks snapshots of the repository", ErrStalePlan)
+	}
+	for _, s := range refs {
+		if p, ok := byID[rotation.PointID(s.ID.String())]; !ok || p.Seq != s.Seq {
+			return fmt.Errorf("%w: the catalogue lacks snapshots of the repository", ErrStalePlan)
+		}
+	}
 	if err := continues(rec, c, byID); err != nil {
 		return err
 	}
@@ -225,6 +233,13 @@ func (r *Repository) forget(ctx context.Context, c rotation.Catalogue, plan rota
 		i := slices.IndexFunc(refs, func(s format.SnapRef) bool { return rotation.PointID(s.ID.String()) == id })
 		if i < 0 {
 			return fmt.Errorf("%w: it releases a snapshot that is not there", ErrStalePlan)
+		}
+		snap, err := r.openSnapshot(ctx, refs[i])
+		if err != nil {
+			return err
+		}
+		if p := byID[id]; pointOf(snap, p.Observed).Lineage != p.Lineage {
+			return fmt.Errorf("%w: the catalogue says that a snapshot is of another series", ErrStalePlan)
 		}
 		ids = append(ids, refs[i].ID)
 	}
@@ -309,8 +324,10 @@ func (r *Repository) hold(ctx context.Context, h rotation.Hold) error {
 	if digestOf(h) == (rotation.Digest{}) {
 		return errors.New("the hold is not valid: it needs an id, who placed it and when, and dates in their order")
 	}
-	if _, _, err := r.e.Snapshots(ctx); err != nil {
+	if _, sure, err := r.e.Snapshots(ctx); err != nil {
 		return err
+	} else if !sure {
+		return ErrLatestUnknown // an entry written now would vouch for the damaged one
 	}
 	at := r.e.Head()
 	rec, err := r.record(ctx)

@@ -233,6 +233,13 @@ func TestStalePlans(t *testing.T) {
 	less := c
 	less.Points = c.Points[1:]
 	refused(less, plan)
+	refused(less, s.evaluate(policy, less)) // whose grants and holds would be forgotten with it
+	other := c
+	other.Points = slices.Clone(c.Points)
+	for i := range other.Points {
+		other.Points[i].Lineage = "another series"
+	}
+	refused(other, s.evaluate(policy, other)) // of which a hold on its series would not know
 
 	// A catalogue of something else, with a plan that fits it.
 	elsewhere := c

@@ -154,10 +154,10 @@ func (c Catalogue) normal() (Catalogue, error) {
 			h.Releases[j].At = moment(h.Releases[j].At)
 		}
 		if err := h.validate(); err != nil {
-			return Catalogue{}, err
+			return Catalogue{}, fmt.Errorf("holds[%d]: %w", i, err)
 		}
 		if i > 0 && h.ID == c.Holds[i-1].ID {
-			return Catalogue{}, fmt.Errorf("two holds are called %q", clip(string(h.ID)))
+			return Catalogue{}, fmt.Errorf("holds[%d]: another has the same id", i)
 		}
 	}
 	c.Policies = slices.Clone(c.Policies)

@@ -70,7 +70,7 @@ func TestHold(t *testing.T) {
 	require.Equal(t, []rotation.PointID{"rp-000002"}, s.plan(t, p).Releases(), "a hold whose record is lost holds")
 	s.c.Holds = []rotation.Hold{{ID: "H-8"}}
 	_, err := rotation.Evaluate(p, s.c, s.verdict())
-	require.ErrorContains(t, err, "hold H-8: say who placed it and when")
+	require.ErrorContains(t, err, "holds[0]: say who placed it and when")
 }
 
 func TestLegalLock(t *testing.T) {

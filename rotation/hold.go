@@ -2,7 +2,6 @@ package rotation
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -73,15 +72,15 @@ func (h Hold) Covers(p Point, day Day) bool {
 func (h Hold) validate() error {
 	switch {
 	case h.ID == "":
-		return errors.New("a hold needs an id")
+		return errors.New("it needs an id")
 	case h.PlacedBy == "" || h.Placed.IsZero():
-		return fmt.Errorf("hold %s: say who placed it and when", h.ID)
+		return errors.New("say who placed it and when")
 	case !h.Scope.From.IsZero() && !h.Scope.To.IsZero() && h.Scope.To.Before(h.Scope.From):
-		return fmt.Errorf("hold %s: its last day lies before its first", h.ID)
+		return errors.New("its last day lies before its first")
 	}
 	for _, r := range h.Releases {
 		if r.By == "" || r.At.IsZero() {
-			return fmt.Errorf("hold %s: a release needs a name and a time", h.ID)
+			return errors.New("a release needs a name and a time")
 		}
 	}
 	return nil

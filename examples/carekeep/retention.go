@@ -77,8 +77,6 @@ func (c *forgetCmd) Run(a *app) error {
 		return fmt.Errorf("nothing was forgotten; pass --damaged to go on: %w", damage)
 	case !plan.Time.Usable:
 		return errors.Join(errors.New("the clock cannot be believed: nothing was forgotten"), damage)
-	case !c.NoCheck && slices.ContainsFunc(plan.Releases(), known.unseen):
-		return errors.New("nothing was forgotten: the plan releases a snapshot that was added after the check: run it again")
 	}
 	if err := r.Forget(a.ctx, cat, plan); err != nil {
 		return err
@@ -141,11 +139,6 @@ func (c *forgetCmd) assure(ctx context.Context, r *backup.Repository) (assurance
 		err = fmt.Errorf("%w; carekeep check shows them", err)
 	}
 	return known, err, nil
-}
-
-func (k assurance) unseen(id rotation.PointID) bool {
-	_, seen := k[string(id)]
-	return !seen
 }
 
 // grade fills in what the repository itself does not know of a point.

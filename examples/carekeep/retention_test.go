@@ -205,7 +205,7 @@ func TestDamageAndForget(t *testing.T) {
 	require.Equal(t, all, kept())
 	_, errs = c.run(exitFailed, "forget", "--policy", policy, "--damaged")
 	require.Contains(t, errs, "carekeep check shows them")
-	require.Equal(t, []any{all[0], all[2]}, kept(), "the newest that can be restored stays")
+	require.Equal(t, []any{all[0], all[2], all[3]}, kept(), "the newest that can be restored stays, and what came after it")
 }
 
 func TestWrongPolicies(t *testing.T) {
@@ -312,13 +312,12 @@ func TestBackupDuringForget(t *testing.T) {
 		return out.Write(p)
 	})
 	args := []string{"forget", "--policy", file(t, keepOneADay), "--json", "--repo", c.repo, "--host-dir", c.host}
-	require.Equal(t, exitFailed, run(t.Context(), args, strings.NewReader(""), stdout, &errs), "%s%s", &out, &errs)
+	require.Equal(t, exitComplete, run(t.Context(), args, strings.NewReader(""), stdout, &errs), "%s%s", &out, &errs)
 	require.True(t, added)
-	require.Contains(t, errs.String(), "a snapshot that was added after the check")
 	list, _ := c.run(exitComplete, "snapshots")
-	require.Equal(t, 4, strings.Count(list, "\n"))
+	require.Equal(t, 3, strings.Count(list, "\n"), "what was added after the check is not verified, and stays")
 	list, _ = c.run(exitComplete, "forget", "--policy", file(t, keepOneADay))
-	require.Contains(t, list, "forgot 2 snapshots")
+	require.Contains(t, list, "forgot 1 snapshot")
 }
 
 type writerFunc func([]byte) (int, error)
