@@ -185,7 +185,8 @@ func TestBigStreamKilledAfterPartial(t *testing.T) {
 		}
 	}
 	require.GreaterOrEqual(t, indexed, uint64(len(chunks)))
-	require.Less(t, indexed, uint64(len(chunks))+50, "chunks were uploaded again")
+	// A node of references ends after one chunk in 128, so a hundredth comes on top for nodes, and half as much for chance.
+	require.Less(t, indexed, uint64(len(chunks)+len(chunks)/64+50), "chunks were uploaded again")
 	rep, err := r.Check(ctx, engine.CheckOptions{})
 	require.NoError(t, err)
 	require.Empty(t, rep.Findings)
