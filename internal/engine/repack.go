@@ -388,21 +388,8 @@ func (w *mover) store(_ context.Context, ref format.PackRef, frames []format.Fra
 	defer w.stored.Unlock()
 	w.numbers[number{ref.Type, ref.Number}] = object(ref)
 	w.size += int64(ref.Size)
-	n := w.builder.AddPack(ref)
-	offset := uint32(0)
-	for _, f := range frames {
-		plain, start := uint32(0), uint32(0)
-		for _, ch := range f.Chunks {
-			plain += ch.Len
-		}
-		for _, ch := range f.Chunks {
-			l := format.Location{Pack: n, Offset: offset, Stored: f.Stored, Plain: plain, Codec: f.Codec, Start: start, Len: ch.Len}
-			if err := w.builder.Add(ch.ID, l); err != nil {
-				return err
-			}
-			start += ch.Len
-		}
-		offset += f.Stored
+	if err := w.builder.AddFrames(ref, frames); err != nil {
+		return err
 	}
 	if w.builder.Len() >= flushEntries {
 		return w.index()

@@ -199,23 +199,13 @@ func (s *sink) stored(_ context.Context, ref format.PackRef, frames []format.Fra
 // note adds a stored pack to the index in the making.
 func (s *sink) note(ref format.PackRef, frames []format.Frame) error {
 	s.packs = append(s.packs, object(ref))
-	n := s.builder.AddPack(ref)
-	offset := uint32(0)
+	if err := s.builder.AddFrames(ref, frames); err != nil {
+		return err
+	}
 	for _, f := range frames {
-		plain, start := uint32(0), uint32(0)
 		for _, c := range f.Chunks {
-			plain += c.Len
-		}
-		for _, c := range f.Chunks {
-			if err := s.builder.Add(c.ID, format.Location{
-				Pack: n, Offset: offset, Stored: f.Stored, Plain: plain, Codec: f.Codec, Start: start, Len: c.Len,
-			}); err != nil {
-				return err
-			}
 			s.built = append(s.built, c.ID)
-			start += c.Len
 		}
-		offset += f.Stored
 	}
 	return nil
 }

@@ -77,6 +77,28 @@ func (b *Builder) Add(id format.ID, l format.Location) error {
 	return nil
 }
 
+// AddFrames records where every chunk of a pack is, from the pack's frames in their order. It fails as
+// [Builder.Add] does.
+func (b *Builder) AddFrames(p format.PackRef, frames []format.Frame) error {
+	n := b.AddPack(p)
+	offset := uint32(0)
+	for _, f := range frames {
+		plain, start := uint32(0), uint32(0)
+		for _, c := range f.Chunks {
+			plain += c.Len
+		}
+		for _, c := range f.Chunks {
+			l := format.Location{Pack: n, Offset: offset, Stored: f.Stored, Plain: plain, Codec: f.Codec, Start: start, Len: c.Len}
+			if err := b.Add(c.ID, l); err != nil {
+				return err
+			}
+			start += c.Len
+		}
+		offset += f.Stored
+	}
+	return nil
+}
+
 // checkEntry says whether a reader would take the entry.
 func checkEntry(entry []byte, p *format.PackRef) error {
 	_, l, err := format.DecodeIndexEntry(entry)
