@@ -192,7 +192,7 @@ func (p Point) validate() error {
 		return errors.New("the lineage must be valid UTF-8")
 	case p.Observed.IsZero():
 		return errors.New("say when it was observed")
-	case !p.Day.IsZero() && !p.Day.valid():
+	case !p.Day.IsZero() && !p.Day.Valid():
 		return errors.New("its day is not a date of the calendar")
 	case int(p.Verified) >= len(assuranceNames):
 		return fmt.Errorf("verified: expected one of %q", assuranceNames)

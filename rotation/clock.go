@@ -1,6 +1,11 @@
 package rotation
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/carekeep/carekeep/internal/civil"
+	"github.com/carekeep/carekeep/internal/strictjson"
+)
 
 // Clock is a time of day in minutes, from 00:00, which is the zero Clock, to 23:59. It has no zone.
 type Clock struct {
@@ -10,13 +15,13 @@ type Clock struct {
 // ParseClock reads a time of day like "20:00".
 func ParseClock(s string) (Clock, error) {
 	if len(s) == len("20:00") && s[2] == ':' {
-		h, okH := digits(s[:2])
-		m, okM := digits(s[3:])
+		h, okH := civil.Digits(s[:2])
+		m, okM := civil.Digits(s[3:])
 		if c := (Clock{h, m}); okH && okM && c.valid() {
 			return c, nil
 		}
 	}
-	return Clock{}, fmt.Errorf("clock %q: expected hours and minutes from 00:00 to 23:59", clip(s))
+	return Clock{}, fmt.Errorf("clock %q: expected hours and minutes from 00:00 to 23:59", strictjson.Clip(s))
 }
 
 // String returns the time of day like "20:00".

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/carekeep/carekeep/internal/strictjson"
 )
 
 // Reading is what the clocks said at one moment.
@@ -140,7 +142,7 @@ func (p *TimePolicy) UnmarshalJSON(data []byte) error {
 	if v.Skew != "" {
 		d, err := time.ParseDuration(v.Skew)
 		if err != nil {
-			return fmt.Errorf("time: skew %q: expected a duration such as 15m", clip(v.Skew))
+			return fmt.Errorf("time: skew %q: expected a duration such as 15m", strictjson.Clip(v.Skew))
 		}
 		p.Skew = d
 	}
@@ -166,14 +168,14 @@ func moment(t time.Time) time.Time {
 func later(t time.Time, s Span) time.Time {
 	t = t.UTC()
 	midnight := t.Truncate(24 * time.Hour)
-	return moment(until(s, DayOf(t)).utc().Add(t.Sub(midnight)))
+	return moment(until(s, DayOf(t)).UTC().Add(t.Sub(midnight)))
 }
 
 // earlier takes a span from an instant, by the calendar of UTC.
 func earlier(t time.Time, s Span) time.Time {
 	t = t.UTC()
 	midnight := t.Truncate(24 * time.Hour)
-	return s.Before(DayOf(t)).utc().Add(t.Sub(midnight))
+	return s.Before(DayOf(t)).UTC().Add(t.Sub(midnight))
 }
 
 // apart is how far two instants lie apart, for people: in whole seconds.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/carekeep/carekeep/internal/strictjson"
 )
 
 // ActKind is something that cannot be taken back.
@@ -149,7 +151,7 @@ func (c Conflict) String() string {
 //
 // An error is an act that cannot be checked: an unknown kind, a lock without an end, no points.
 func Conflicts(act Act, s Situation) ([]Conflict, error) {
-	if !s.AsOf.valid() {
+	if !s.AsOf.Valid() {
 		return nil, errors.New("conflicts: no day given to judge on")
 	}
 	c := check{act: act, s: s, touched: map[PointID]bool{}}
@@ -157,7 +159,7 @@ func Conflicts(act Act, s Situation) ([]Conflict, error) {
 		c.touched[id] = true
 	}
 	if act.Kind != ActReview && len(act.Points) == 0 && !act.NoPoints {
-		return nil, fmt.Errorf("conflicts: %s: name the points that it touches, or say NoPoints", clip(string(act.Kind)))
+		return nil, fmt.Errorf("conflicts: %s: name the points that it touches, or say NoPoints", strictjson.Clip(string(act.Kind)))
 	}
 	if act.Kind == ActSanitise && act.Name == "" {
 		return nil, errors.New("conflicts: sanitise: name the medium, as in the points' copies")
@@ -175,7 +177,7 @@ func Conflicts(act Act, s Situation) ([]Conflict, error) {
 		c.shorten()
 	default:
 		return nil, fmt.Errorf("conflicts: act %q: expected review, lock, destroy-key, sanitise, forget or shorten-retention",
-			clip(string(act.Kind)))
+			strictjson.Clip(string(act.Kind)))
 	}
 	c.stalled()
 	c.horizon()
@@ -233,9 +235,9 @@ func (c *check) lock() error {
 	case LockAzureContainer, LockAzureVersion, LockGCSBucket, LockGCSObject:
 	default:
 		return fmt.Errorf("conflicts: lock %q: expected s3-compliance, s3-governance, azure-container, azure-version, "+
-			"gcs-bucket or gcs-object", clip(string(a.Lock)))
+			"gcs-bucket or gcs-object", strictjson.Clip(string(a.Lock)))
 	}
-	if !a.Until.valid() || !a.Until.After(s.AsOf) {
+	if !a.Until.Valid() || !a.Until.After(s.AsOf) {
 		return errors.New("conflicts: lock: expected a last day that is still to come")
 	}
 	forGood := SeverityWarn

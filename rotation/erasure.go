@@ -402,7 +402,7 @@ func (l ErasureLedger) Append(e Erasure) (ErasureLedger, error) {
 	if err := e.Token.Validate(); err != nil {
 		return l, err
 	}
-	if !e.Asked.valid() {
+	if !e.Asked.Valid() {
 		return l, errors.New("erasure: expected the day on which the subject was erased from the live system")
 	}
 	i, found := slices.BinarySearchFunc(l.entries, e, compareErasures)
@@ -472,7 +472,7 @@ func (l *ErasureLedger) UnmarshalJSON(data []byte) error {
 		if err := e.Token.Validate(); err != nil {
 			return fmt.Errorf("erasure ledger: entry %d: %w", i, err)
 		}
-		if !e.Asked.valid() || i > 0 && compareErasures(v.Entries[i-1], e) >= 0 {
+		if !e.Asked.Valid() || i > 0 && compareErasures(v.Entries[i-1], e) >= 0 {
 			return fmt.Errorf("erasure ledger: entry %d: expected a day, and entries in order of day and token", i)
 		}
 		out.entries = append(out.entries, e)

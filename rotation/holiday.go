@@ -9,6 +9,9 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/carekeep/carekeep/internal/civil"
+	"github.com/carekeep/carekeep/internal/strictjson"
 )
 
 // Holidays says on which days the practice works. The zero value is a practice without holidays that works
@@ -110,7 +113,7 @@ func (h Holidays) check() error {
 		return fmt.Errorf("holidays: %d days, more than the %d allowed", len(h.Days), maxHolidays)
 	}
 	for d, name := range h.Days {
-		if !d.valid() {
+		if !d.Valid() {
 			return fmt.Errorf("holidays: %q is not a date of the calendar", d)
 		}
 		if !utf8.ValidString(name) {
@@ -163,7 +166,7 @@ func ParseICS(data []byte) (Holidays, error) {
 			return fail("expected BEGIN:VCALENDAR first and nothing after its end")
 		case name == "END":
 			if open[len(open)-1] != component {
-				return fail("END:%s closes what is not open", clip(component))
+				return fail("END:%s closes what is not open", strictjson.Clip(component))
 			}
 			if open = open[:len(open)-1]; component == "VEVENT" && len(open) == 1 {
 				if err := e.addTo(h.Days); err != nil {
@@ -246,8 +249,8 @@ func (e *icsEvent) property(name, params, value string) error {
 			n, unit = w+"D", 7
 		}
 		days, ok := strings.CutSuffix(n, "D")
-		if e.days, _ = digits(days); !ok || e.days < 1 || e.days > 31 || !strings.HasPrefix(value, "P") {
-			return fmt.Errorf("DURATION %q: expected whole days such as P1D", clip(value))
+		if e.days, _ = civil.Digits(days); !ok || e.days < 1 || e.days > 31 || !strings.HasPrefix(value, "P") {
+			return fmt.Errorf("DURATION %q: expected whole days such as P1D", strictjson.Clip(value))
 		}
 		e.days *= unit
 	case "SUMMARY":
@@ -290,7 +293,7 @@ func (e *icsEvent) addTo(days map[Day]string) error {
 	if n == 0 {
 		n = 1
 	}
-	if n < 0 || n > 31 || !e.end.valid() {
+	if n < 0 || n > 31 || !e.end.Valid() {
 		return fmt.Errorf("an event of %d days; expected 1 to 31", n)
 	}
 	if e.cancelled {

@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/carekeep/carekeep/internal/civil"
+	"github.com/carekeep/carekeep/internal/strictjson"
 )
 
 // maxTimes is how many times of day an imported schedule may have. More often than that is no window.
@@ -24,7 +27,7 @@ const maxTimes = 24
 func ImportCron(expr string, z Zone, base Window) ([]Window, error) {
 	w, err := importCron(expr, z, base)
 	if err != nil {
-		return nil, fmt.Errorf("cron %q: %w", clip(expr), err)
+		return nil, fmt.Errorf("cron %q: %w", strictjson.Clip(expr), err)
 	}
 	return w, nil
 }
@@ -89,7 +92,7 @@ func importCron(expr string, z Zone, base Window) ([]Window, error) {
 func ImportOnCalendar(expr string, z Zone, base Window) ([]Window, error) {
 	w, err := importOnCalendar(expr, z, base)
 	if err != nil {
-		return nil, fmt.Errorf("calendar event %q: %w", clip(expr), err)
+		return nil, fmt.Errorf("calendar event %q: %w", strictjson.Clip(expr), err)
 	}
 	return w, nil
 }
@@ -138,7 +141,7 @@ func importOnCalendar(expr string, z Zone, base Window) ([]Window, error) {
 }
 
 func calendarWeekdays(s string) ([]time.Weekday, error) {
-	bad := fmt.Errorf("weekdays %q: expected such as Mon..Fri,Sun", clip(s))
+	bad := fmt.Errorf("weekdays %q: expected such as Mon..Fri,Sun", strictjson.Clip(s))
 	var days [7]bool // Monday first
 	for item := range strings.SplitSeq(s, ",") {
 		from, to, ok := strings.Cut(item, "..")
@@ -185,7 +188,7 @@ func calendarDate(s string) ([]time.Month, []int, error) {
 	}
 	if year, month, ok := strings.Cut(head, "-"); ok {
 		if year != "*" {
-			return nil, nil, fmt.Errorf("year %q: windows have no year; expected *", clip(year))
+			return nil, nil, fmt.Errorf("year %q: windows have no year; expected *", strictjson.Clip(year))
 		}
 		head = month
 	}
@@ -212,7 +215,7 @@ func calendarDate(s string) ([]time.Month, []int, error) {
 func calendarTimes(s string) ([]Clock, error) {
 	parts := strings.Split(s, ":")
 	if len(parts) > 3 || len(parts) == 3 && parts[2] != "00" && parts[2] != "0" {
-		return nil, fmt.Errorf("time %q: expected hours and minutes, and no seconds but 00", clip(s))
+		return nil, fmt.Errorf("time %q: expected hours and minutes, and no seconds but 00", strictjson.Clip(s))
 	}
 	hours, err := numberField{what: "hour", low: 0, high: 23, between: "..", open: true}.parse(parts[0])
 	if err != nil {
@@ -235,7 +238,7 @@ func calendarTimes(s string) ([]Clock, error) {
 func ImportRRule(rule string, start Day, at Clock, z Zone, base Window) ([]Window, error) {
 	w, err := importRRule(rule, start, at, z, base)
 	if err != nil {
-		return nil, fmt.Errorf("rrule %q: %w", clip(rule), err)
+		return nil, fmt.Errorf("rrule %q: %w", strictjson.Clip(rule), err)
 	}
 	return w, nil
 }
@@ -257,7 +260,7 @@ type nthWeekday struct {
 }
 
 func importRRule(rule string, start Day, at Clock, z Zone, base Window) ([]Window, error) {
-	if !start.valid() || !at.valid() {
+	if !start.Valid() || !at.valid() {
 		return nil, errors.New("give the date and the time of the series' start")
 	}
 	r, err := parseRRule(rule)
@@ -288,7 +291,7 @@ func parseRRule(rule string) (*rrule, error) {
 	for part := range strings.SplitSeq(strings.TrimPrefix(text, "RRULE:"), ";") {
 		name, value, ok := strings.Cut(part, "=")
 		if !ok || seen[name] {
-			return nil, fmt.Errorf("%q: expected parts such as FREQ=DAILY, each once", clip(part))
+			return nil, fmt.Errorf("%q: expected parts such as FREQ=DAILY, each once", strictjson.Clip(part))
 		}
 		seen[name] = true
 		var err error
@@ -296,7 +299,7 @@ func parseRRule(rule string) (*rrule, error) {
 		case "FREQ":
 			r.freq = value
 		case "INTERVAL":
-			if r.interval, ok = digits(value); !ok || r.interval < 1 || r.interval > 1000 {
+			if r.interval, ok = civil.Digits(value); !ok || r.interval < 1 || r.interval > 1000 {
 				err = errors.New("INTERVAL: expected 1 to 1000")
 			}
 		case "BYMONTH":
@@ -324,7 +327,7 @@ func parseRRule(rule string) (*rrule, error) {
 				r.weekStart = wds[0].wd
 			}
 		default:
-			err = fmt.Errorf("%s cannot be expressed as a window", clip(name))
+			err = fmt.Errorf("%s cannot be expressed as a window", strictjson.Clip(name))
 		}
 		if err != nil {
 			return nil, err
@@ -402,7 +405,7 @@ func (r *rrule) recurrences(start Day) ([]Recurrence, error) {
 		}
 
 	default:
-		return nil, fmt.Errorf("FREQ %q: expected DAILY, WEEKLY, MONTHLY or YEARLY", clip(r.freq))
+		return nil, fmt.Errorf("FREQ %q: expected DAILY, WEEKLY, MONTHLY or YEARLY", strictjson.Clip(r.freq))
 	}
 	if !r.hasWeekdays {
 		if !r.hasMonthDays {
@@ -439,7 +442,7 @@ func plainWeekdays(list []nthWeekday) (out []time.Weekday) {
 
 func nthWeekdays(s string) (out []nthWeekday, err error) {
 	for item := range strings.SplitSeq(s, ",") {
-		bad := fmt.Errorf("weekday %q: expected such as MO, 2TU or -1FR, each once", clip(item))
+		bad := fmt.Errorf("weekday %q: expected such as MO, 2TU or -1FR, each once", strictjson.Clip(item))
 		if len(item) < 2 {
 			return nil, bad
 		}
@@ -468,7 +471,7 @@ func signedList(what, s string, low, high int) (out []int, err error) {
 	for item := range strings.SplitSeq(s, ",") {
 		n, err := signed(item)
 		if err != nil || n < low || n > high || low != 0 && n == 0 || slices.Contains(out, n) {
-			return nil, fmt.Errorf("%s %q: expected numbers from %d to %d, each once", what, clip(s), low, high)
+			return nil, fmt.Errorf("%s %q: expected numbers from %d to %d, each once", what, strictjson.Clip(s), low, high)
 		}
 		out = append(out, n)
 	}
@@ -480,7 +483,7 @@ func signed(s string) (int, error) {
 	if !negative {
 		rest = strings.TrimPrefix(s, "+")
 	}
-	n, ok := digits(rest)
+	n, ok := civil.Digits(rest)
 	if !ok {
 		return 0, strconv.ErrSyntax
 	}
@@ -523,12 +526,12 @@ func (f numberField) parse(s string) ([]int, error) {
 }
 
 func (f numberField) item(s string, in []bool) error {
-	bad := fmt.Errorf("%s %q: expected numbers from %d to %d, ranges and steps", f.what, clip(s), f.low, f.high)
+	bad := fmt.Errorf("%s %q: expected numbers from %d to %d, ranges and steps", f.what, strictjson.Clip(s), f.low, f.high)
 	span, stepText, hasStep := strings.Cut(s, "/")
 	step := 1
 	if hasStep {
 		var ok bool
-		if step, ok = digits(stepText); !ok || step < 1 || step > f.high {
+		if step, ok = civil.Digits(stepText); !ok || step < 1 || step > f.high {
 			return bad
 		}
 	}
@@ -569,7 +572,7 @@ func (f numberField) number(s string) (int, bool) {
 			return i, true
 		}
 	}
-	n, ok := digits(s)
+	n, ok := civil.Digits(s)
 	return n, ok && len(s) <= 2 && n >= f.low && n <= f.high
 }
 
@@ -713,7 +716,7 @@ func (r Recurrence) dayBefore() ([]Recurrence, error) {
 // allMonthsHave reports whether each of r's months has n days every year.
 func (r Recurrence) allMonthsHave(n int) bool {
 	for _, m := range r.Months {
-		if n > (Day{2001, m, 1}).monthEnd() {
+		if n > (Day{2001, m, 1}).MonthEnd() {
 			return false
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/carekeep/carekeep/internal/strictjson"
 )
 
 // NotLegalAdvice is part of every text that this package renders about the retention of records.
@@ -49,7 +51,7 @@ func (a *Answer) UnmarshalText(text []byte) error {
 	case "no":
 		*a = No
 	default:
-		return fmt.Errorf("answer %q: expected unknown, yes or no", clip(string(text)))
+		return fmt.Errorf("answer %q: expected unknown, yes or no", strictjson.Clip(string(text)))
 	}
 	return nil
 }
@@ -302,7 +304,7 @@ func (o Obligation) Until(f Facts) (Term, error) {
 		return Term{}, err
 	}
 	if err := o.validate(); err != nil {
-		return Term{}, fmt.Errorf("obligation %q: %w", clip(o.ID), err)
+		return Term{}, fmt.Errorf("obligation %q: %w", strictjson.Clip(o.ID), err)
 	}
 	u := ruling{rule: o, facts: f}
 	u.eval()
@@ -386,7 +388,7 @@ func (u *ruling) period(p ObligationPeriod) bool {
 			end = e
 		}
 	}
-	if !end.valid() {
+	if !end.Valid() {
 		u.open("period", "%s: later than the calendar reaches", text)
 		return true
 	}
@@ -538,7 +540,7 @@ func (f Facts) validate() error {
 		return fmt.Errorf("facts: nobody lives and nobody died; answer living and lastDeath alike")
 	}
 	for i, c := range f.ClosedClaims {
-		if c.From.IsZero() || c.To.Before(c.From) || !c.From.valid() || !c.To.valid() {
+		if c.From.IsZero() || c.To.Before(c.From) || !c.From.Valid() || !c.To.Valid() {
 			return fmt.Errorf("facts: closedClaims[%d]: expected a first day and a last one that is not earlier", i)
 		}
 	}
@@ -573,7 +575,7 @@ func Obligations(places []string, f Facts, asOf Day, o *ObligationOptions) (Term
 	if len(places) == 0 {
 		return Term{}, errors.New("obligations: no place given; name the country, or its part such as AU-NSW")
 	}
-	if !asOf.valid() {
+	if !asOf.Valid() {
 		return Term{}, errors.New("obligations: no day given to judge on")
 	}
 	rules := o.Rules
@@ -588,7 +590,7 @@ func Obligations(places []string, f Facts, asOf Day, o *ObligationOptions) (Term
 	}
 	for _, id := range o.Enabled {
 		if !slices.ContainsFunc(rules, func(r Obligation) bool { return r.ID == id }) {
-			return Term{}, fmt.Errorf("obligations: cannot enable %q: there is no rule of that name", clip(id))
+			return Term{}, fmt.Errorf("obligations: cannot enable %q: there is no rule of that name", strictjson.Clip(id))
 		}
 	}
 
@@ -596,7 +598,7 @@ func Obligations(places []string, f Facts, asOf Day, o *ObligationOptions) (Term
 	seen := map[string]bool{}
 	for _, p := range places {
 		if !jurisdiction(p) {
-			return Term{}, fmt.Errorf("obligations: place %q: expected ISO 3166 such as DE or AU-NSW", clip(p))
+			return Term{}, fmt.Errorf("obligations: place %q: expected ISO 3166 such as DE or AU-NSW", strictjson.Clip(p))
 		}
 		charts, parts := false, false
 		for _, r := range rules {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/carekeep/carekeep/internal/strictjson"
 )
 
 // The codes of reasons to keep a point.
@@ -136,7 +138,7 @@ func (p Plan) validate() error {
 		}
 		for _, r := range v.Reasons {
 			if releases := r.Code == CodeSurplus || r.Code == CodeAged; releases != v.Release {
-				return fmt.Errorf("%s: the reason %q does not fit what is decided", at, clip(r.Code))
+				return fmt.Errorf("%s: the reason %q does not fit what is decided", at, strictjson.Clip(r.Code))
 			}
 		}
 		if v.Release {

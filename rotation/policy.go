@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/carekeep/carekeep/internal/strictjson"
 )
 
 // Policy says what is kept. It is data: see [ParsePolicy] for its JSON form. The zero Policy keeps everything.
@@ -322,7 +324,7 @@ func unrepeated(data []byte) error {
 				}
 				k := strings.ToLower(key.(string))
 				if seen[k] {
-					return fmt.Errorf("the field %q is given twice", clip(k))
+					return fmt.Errorf("the field %q is given twice", strictjson.Clip(k))
 				}
 				seen[k] = true
 			}

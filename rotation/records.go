@@ -6,9 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
+
+	"github.com/carekeep/carekeep/internal/strictjson"
 )
 
 // records holds the rules on keeping health records, one file for each regime.
@@ -63,9 +64,9 @@ func (e *RuleError) Unwrap() error { return e.Err }
 // errors of type [*RuleError]. The file's name is used in errors alone.
 func DecodeObligations(file string, data []byte) ([]Obligation, error) {
 	fail := func(offset int, id string, err error) error {
-		return &RuleError{File: file, Line: 1 + bytes.Count(data[:min(offset, len(data))], []byte("\n")), Rule: id, Err: err}
+		return &RuleError{File: file, Line: strictjson.Line(data, offset), Rule: id, Err: err}
 	}
-	if offset, err := checkFields(data); err != nil {
+	if offset, err := strictjson.Fields(data, fields); err != nil {
 		return nil, fail(offset, "", err)
 	}
 	var doc struct {
@@ -73,10 +74,10 @@ func DecodeObligations(file string, data []byte) ([]Obligation, error) {
 		Title  string            `json:"title"`
 		Rules  []json.RawMessage `json:"rules"`
 	}
-	if offset, err := strictRule(data, &doc); err != nil {
+	if offset, err := strictjson.Decode(data, &doc); err != nil {
 		return nil, fail(offset, "", err)
 	}
-	if !slug(doc.Regime, "-") || doc.Title == "" || len(doc.Rules) == 0 {
+	if !strictjson.Slug(doc.Regime, "-") || doc.Title == "" || len(doc.Rules) == 0 {
 		return nil, fail(0, "", errors.New("expected a regime such as au-nsw, a title and rules"))
 	}
 	var rules []Obligation
@@ -85,7 +86,7 @@ func DecodeObligations(file string, data []byte) ([]Obligation, error) {
 		start := next + max(0, bytes.Index(data[next:], raw))
 		next = start + len(raw)
 		o := Obligation{Regime: doc.Regime}
-		if offset, err := strictRule(raw, &o); err != nil {
+		if offset, err := strictjson.Decode(raw, &o); err != nil {
 			return nil, fail(start+offset, o.ID, err)
 		}
 		if err := o.validate(); err != nil {
@@ -99,77 +100,9 @@ func DecodeObligations(file string, data []byte) ([]Obligation, error) {
 	return rules, nil
 }
 
-// strictRule decodes exactly one JSON value, and returns the offset of an error.
-func strictRule(data []byte, to any) (int, error) {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(to); err != nil {
-		offset := 0
-		if e := (*json.SyntaxError)(nil); errors.As(err, &e) {
-			offset = int(e.Offset)
-		} else if e := (*json.UnmarshalTypeError)(nil); errors.As(err, &e) {
-			offset = int(e.Offset)
-		} else if parts := strings.Split(err.Error(), `"`); len(parts) > 2 {
-			// Other errors know no offset, but quote the value or the name that they are about.
-			offset = max(0, bytes.Index(data, []byte(`"`+parts[1]+`"`)))
-		}
-		return offset, err
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return int(dec.InputOffset()), errors.New("expected nothing after the closing brace")
-	}
-	return 0, nil
-}
-
-// fields are the names that a file of rules may use, exactly so: encoding/json would take "ID" for "id".
+// fields are the names that a file of rules may use, exactly so.
 const fields = " regime title rules id jurisdiction class freeze periods anchor event length age from under at ifDied " +
 	"claims valid to strength reference citation date read checked reviewBy confirmed note "
-
-// checkFields refuses names that are not among the fields or occur twice in an object, and returns where.
-func checkFields(data []byte) (int, error) {
-	dec := json.NewDecoder(bytes.NewReader(data))
-	var open []map[string]bool // the names seen in each open object; nil for an array
-	name := false              // whether the next string is a name
-	for {
-		tok, err := dec.Token()
-		if err == io.EOF {
-			if len(open) > 0 {
-				return len(data), errors.New("the file ends too early")
-			}
-			return 0, nil
-		}
-		if err != nil {
-			return int(dec.InputOffset()), err
-		}
-		switch v := tok.(type) {
-		case json.Delim:
-			switch v {
-			case '{':
-				open = append(open, map[string]bool{})
-			case '[':
-				open = append(open, nil)
-			default:
-				open = open[:len(open)-1]
-			}
-			name = len(open) > 0 && open[len(open)-1] != nil
-			continue
-		case string:
-			if name {
-				seen := open[len(open)-1]
-				if strings.Contains(v, " ") || !strings.Contains(fields, " "+v+" ") {
-					return int(dec.InputOffset()), fmt.Errorf("unknown field %q", clip(v))
-				}
-				if seen[v] {
-					return int(dec.InputOffset()), fmt.Errorf("field %q occurs twice", v)
-				}
-				seen[v] = true
-				name = false
-				continue
-			}
-		}
-		name = len(open) > 0 && open[len(open)-1] != nil
-	}
-}
 
 // fieldError is an error about one field of a rule.
 type fieldError struct {
@@ -177,22 +110,6 @@ type fieldError struct {
 }
 
 func (e *fieldError) Error() string { return e.field + ": " + e.text }
-
-// slug reports whether s is made of words of lower case letters and digits, with the separators between them.
-func slug(s, separators string) bool {
-	after := true // a separator, or the beginning
-	for _, c := range []byte(s) {
-		switch {
-		case c >= 'a' && c <= 'z' || c >= '0' && c <= '9':
-			after = false
-		case !after && strings.IndexByte(separators, c) >= 0:
-			after = true
-		default:
-			return false
-		}
-	}
-	return !after
-}
 
 // jurisdiction reports whether s has the form of an ISO 3166-1 or 3166-2 code.
 func jurisdiction(s string) bool {
@@ -211,15 +128,15 @@ func jurisdiction(s string) bool {
 // validate refuses a rule that could not be applied or traced to its source.
 func (o Obligation) validate() *fieldError {
 	bad := func(field, text string) *fieldError { return &fieldError{field, text} }
-	dates := o.Reference.Date.valid() && o.Checked.valid() && o.ReviewBy.valid()
+	dates := o.Reference.Date.Valid() && o.Checked.Valid() && o.ReviewBy.Valid()
 	switch {
-	case !slug(o.ID, "-.") || !strings.Contains(o.ID, "."):
+	case !strictjson.Slug(o.ID, "-.") || !strings.Contains(o.ID, "."):
 		return bad("id", "expected the regime, a full stop and a name, such as de.bgb-630f")
 	case o.Title == "":
 		return bad("title", "expected what the rule asks for, in a line")
 	case !jurisdiction(o.Jurisdiction):
 		return bad("jurisdiction", "expected ISO 3166 such as DE or AU-NSW")
-	case !slug(string(o.Class), "-"):
+	case !strictjson.Slug(string(o.Class), "-"):
 		return bad("class", "expected a kind of record such as mental-health")
 	case !slices.Contains([]Strength{StrengthLaw, StrengthPolicy, StrengthGuidance}, o.Strength):
 		return bad("strength", "expected law, policy or guidance")
@@ -233,7 +150,7 @@ func (o Obligation) validate() *fieldError {
 		return bad("reviewBy", "expected a day that is not before the one on which it was checked")
 	case o.Reference.Date.After(o.Checked):
 		return bad("date", "expected a text that is not younger than the day on which it was checked")
-	case !o.Valid.From.IsZero() && !o.Valid.From.valid() || !o.Valid.To.IsZero() && !o.Valid.To.valid() ||
+	case !o.Valid.From.IsZero() && !o.Valid.From.Valid() || !o.Valid.To.IsZero() && !o.Valid.To.Valid() ||
 		!o.Valid.To.IsZero() && o.Valid.To.Before(o.Valid.From):
 		return bad("valid", "expected a first day and a last one that is not earlier")
 	case !o.Confirmed && o.Note == "":
@@ -272,7 +189,7 @@ func (a Anchor) valid(event string) bool {
 	case AnchorLastEntry, AnchorBirth, AnchorDeath, AnchorTreatmentEnd, AnchorCreation:
 		return event == ""
 	case AnchorEvent:
-		return slug(event, "-")
+		return strictjson.Slug(event, "-")
 	}
 	return false
 }

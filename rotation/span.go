@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/carekeep/carekeep/internal/civil"
+	"github.com/carekeep/carekeep/internal/strictjson"
 )
 
 // Span is a length in civil units, none of them negative. What a year, a month or a day is in hours depends
@@ -19,14 +22,14 @@ type Span struct {
 // ParseSpan reads a span: numbers followed by y, m, w and d, each at most once and in that order.
 func ParseSpan(s string) (Span, error) {
 	var v Span
-	bad := fmt.Errorf("span %q: expected years, months, weeks and days such as 7d, 5w, 12m, 3y or 1y6m", clip(s))
+	bad := fmt.Errorf("span %q: expected years, months, weeks and days such as 7d, 5w, 12m, 3y or 1y6m", strictjson.Clip(s))
 	units, rest := "ymwd", s
 	for rest != "" {
 		end := strings.IndexAny(rest, units)
 		if end < 0 || end > 5 {
 			return Span{}, bad
 		}
-		n, ok := digits(rest[:end])
+		n, ok := civil.Digits(rest[:end])
 		if !ok {
 			return Span{}, bad
 		}

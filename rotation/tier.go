@@ -145,7 +145,7 @@ func bucketOf(p Period, d Day, t time.Time, z Zone) bucket {
 		sec := t.Unix()
 		return bucket{p, sec - mod(sec+int64(offset), 3600)}
 	}
-	return bucket{p, firstOf(p, d).utc().Unix() / secondsOfDay}
+	return bucket{p, firstOf(p, d).UTC().Unix() / secondsOfDay}
 }
 
 const secondsOfDay = 24 * 60 * 60

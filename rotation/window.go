@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/carekeep/carekeep/internal/civil"
+	"github.com/carekeep/carekeep/internal/strictjson"
 )
 
 // Window is a time in which a backup may run, and on which business days. It is no instant: a machine that
@@ -102,7 +105,7 @@ const maxLength = 7 * 24 * time.Hour
 // Check returns an error that says what is wrong with the window, or nil.
 func (w Window) Check() error {
 	if err := w.check(); err != nil {
-		return fmt.Errorf("window %q: %w", clip(w.Name), err)
+		return fmt.Errorf("window %q: %w", strictjson.Clip(w.Name), err)
 	}
 	return nil
 }
@@ -176,7 +179,7 @@ func (r Recurrence) check() error {
 		return errors.New("nth needs weekdays: the second what of the month?")
 	case r.Every < 0 || r.Every > 10_000:
 		return fmt.Errorf("every %d days: expected 1 to 10000", r.Every)
-	case (r.Every == 0) != r.Anchor.IsZero() || !r.Anchor.IsZero() && !r.Anchor.valid():
+	case (r.Every == 0) != r.Anchor.IsZero() || !r.Anchor.IsZero() && !r.Anchor.Valid():
 		return errors.New("every and anchor go together: every so many days from which day?")
 	case r.Last > LastOfMonth:
 		return fmt.Errorf("last %d: expected LastOfWeek or LastOfMonth", r.Last)
@@ -206,7 +209,7 @@ func (r Recurrence) possible() bool {
 
 // on reports whether the recurrence names d, were d a wd.
 func (r Recurrence) on(d Day, wd time.Weekday, h Holidays) bool {
-	end := d.monthEnd()
+	end := d.MonthEnd()
 	has := func(list []int, fromStart, fromEnd int) bool {
 		return len(list) == 0 || slices.Contains(list, fromStart) || slices.Contains(list, -fromEnd)
 	}
@@ -405,16 +408,16 @@ func (m *minutes) UnmarshalText(text []byte) error {
 	if !ok {
 		hours, rest = "0", s
 	}
-	h, okH := digits(hours)
+	h, okH := civil.Digits(hours)
 	n, okM := 0, true
 	if rest != "" || !ok {
 		var cut bool
 		rest, cut = strings.CutSuffix(rest, "m")
-		n, okM = digits(rest)
+		n, okM = civil.Digits(rest)
 		okM = okM && cut
 	}
 	if !okH || !okM || h > 10_000 || n > 10_000 {
-		return fmt.Errorf("length %q: expected hours and minutes such as 10h, 6h30m or 45m", clip(s))
+		return fmt.Errorf("length %q: expected hours and minutes such as 10h, 6h30m or 45m", strictjson.Clip(s))
 	}
 	*m = minutes(time.Duration(h)*time.Hour + time.Duration(n)*time.Minute)
 	return nil

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 	_ "time/tzdata" // the zones of the world, for machines that have none
+
+	"github.com/carekeep/carekeep/internal/strictjson"
 )
 
 // Gap says what becomes of a civil time that does not exist, because the clocks were put forward over it.
@@ -77,7 +79,7 @@ const reach = 48 * 60 * 60
 // twice, and in practice does it differently from zone to zone.
 func (z Zone) Instant(d Day, c Clock) (time.Time, Adjustment) {
 	loc := z.location()
-	wall := d.utc().Unix() + int64(c.minutes())*60
+	wall := d.UTC().Unix() + int64(c.minutes())*60
 	at := func(sec int64) time.Time { return time.Unix(sec, 0).In(loc) }
 
 	// Walk through the stretches of constant offset around. In each, wall has at most one instant. Where it
@@ -212,7 +214,7 @@ func (z *Zone) UnmarshalJSON(data []byte) error {
 	}
 	loc, err := time.LoadLocation(v.Location)
 	if err != nil {
-		return fmt.Errorf("zone: location %q is not in the time zone database; expected one such as Europe/London", clip(v.Location))
+		return fmt.Errorf("zone: location %q is not in the time zone database; expected one such as Europe/London", strictjson.Clip(v.Location))
 	}
 	*z = Zone{loc, v.DayStart, v.Gap, v.Fold}
 	return nil
@@ -296,7 +298,7 @@ func (a *Adjustment) UnmarshalText(text []byte) error {
 		d, ok := bytes.CutPrefix(text, []byte("moved "))
 		moved, err := time.ParseDuration(string(d))
 		if v.Moved = moved; !ok || err != nil || v.String() != s {
-			return fmt.Errorf("adjustment %q: expected nothing, moved 30m0s, first of two or second of two", clip(s))
+			return fmt.Errorf("adjustment %q: expected nothing, moved 30m0s, first of two or second of two", strictjson.Clip(s))
 		}
 	}
 	*a = v
@@ -324,7 +326,7 @@ func unmarshalName[T ~uint8](what string, names []string, text []byte, v *T) err
 			return nil
 		}
 	}
-	return fmt.Errorf("%s %q: expected one of %q", what, clip(string(text)), names)
+	return fmt.Errorf("%s %q: expected one of %q", what, strictjson.Clip(string(text)), names)
 }
 
 // strict decodes one JSON value and refuses unknown fields, fields given twice and anything after it.
@@ -356,7 +358,7 @@ func repeated(d *json.Decoder) error {
 			}
 			name := strings.ToLower(fmt.Sprint(key))
 			if seen[name] {
-				return fmt.Errorf("field %q is given twice", clip(name))
+				return fmt.Errorf("field %q is given twice", strictjson.Clip(name))
 			}
 			seen[name] = true
 		}
