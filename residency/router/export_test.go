@@ -1,0 +1,6 @@
+package router
+
+import "gocloud.dev/blob/driver"
+
+// Driver is the router as a driver, for gocloud's conformance tests.
+func Driver(r *Router) driver.Bucket { return &bucket{r: r} }
