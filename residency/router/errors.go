@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"syscall"
@@ -176,7 +177,22 @@ func codeOf(err error) gcerrors.ErrorCode {
 	case errors.As(err, &s):
 		return s.Code
 	}
-	return gcerrors.Code(err)
+	code := gcerrors.Code(err)
+	if code != gcerrors.Unknown {
+		return code
+	}
+	// Bucket.Upload hands on what the driver's writer says, without the driver's code for it. These are a folder's.
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return gcerrors.FailedPrecondition
+	case errors.Is(err, fs.ErrNotExist):
+		return gcerrors.NotFound
+	case errors.Is(err, fs.ErrPermission):
+		return gcerrors.PermissionDenied
+	case errors.Is(err, syscall.ENOSPC):
+		return gcerrors.ResourceExhausted
+	}
+	return code
 }
 
 func isNotFound(err error) bool { return codeOf(err) == gcerrors.NotFound }
