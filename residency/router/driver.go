@@ -98,7 +98,7 @@ func (b *bucket) NewTypedWriter(ctx context.Context, key, contentType string, op
 	}
 	if opts.BeforeWrite != nil {
 		if err := opts.BeforeWrite(noAs); err != nil {
-			w.abort()
+			w.giveUp(err)
 			return nil, err
 		}
 	}
@@ -129,7 +129,7 @@ func (b *bucket) Copy(ctx context.Context, dstKey, srcKey string, opts *driver.C
 		return err
 	}
 	if err := w.readFrom(r); err != nil {
-		w.abort()
+		w.giveUp(err)
 		return err
 	}
 	return w.Close()

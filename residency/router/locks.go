@@ -17,7 +17,7 @@ type keyLock struct {
 	want int
 }
 
-// lock waits for the key and returns what gives it back.
+// lock waits for the key and returns what gives it back, once however often it is called.
 func (k *keyLocks) lock(ctx context.Context, key string) (unlock func(), err error) {
 	k.mu.Lock()
 	if k.held == nil {
@@ -40,10 +40,10 @@ func (k *keyLocks) lock(ctx context.Context, key string) (unlock func(), err err
 	}
 	select {
 	case <-l.free:
-		return func() {
+		return sync.OnceFunc(func() {
 			l.free <- struct{}{}
 			leave()
-		}, nil
+		}), nil
 	case <-ctx.Done():
 		leave()
 		return nil, ctx.Err()

@@ -21,6 +21,7 @@ type writer struct {
 	own     *ownIntent
 	op      string
 	closed  bool
+	err     error // why it was given up
 	intents chan []error // what became of the intents, in the order of the feeds
 }
 
@@ -29,6 +30,9 @@ func (r *Router) newWriter(ctx context.Context, key string, o blob.WriterOptions
 	// What may replace an object goes to every site, so that none keeps an older one.
 	p, err := r.place(ctx, !o.IfNotExist)
 	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	w := &writer{r: r, ctx: ctx, key: key, plan: p, op: opPut, intents: make(chan []error, 1)}
@@ -47,16 +51,22 @@ func (r *Router) newWriter(ctx context.Context, key string, o blob.WriterOptions
 }
 
 // Write implements io.Writer. A site that fails is left out; the error is that of the home site, or that too few
-// sites are left.
+// sites are left. After an error nothing is left to close, because the portable type may not close what it could not
+// write the first bytes to.
 func (w *writer) Write(p []byte) (int, error) {
+	if w.closed {
+		return 0, w.err
+	}
 	writeAll(w.feeds, p)
-	if err := w.ctx.Err(); err != nil {
+	err := w.ctx.Err()
+	if err == nil {
+		err = w.enoughLeft()
+	}
+	if err != nil {
+		w.giveUp(err)
 		return 0, err
 	}
-	if w.feeds[0].lost() {
-		return 0, w.homeError(w.feeds[0].err)
-	}
-	return len(p), w.enoughLeft()
+	return len(p), nil
 }
 
 // Upload implements driver.Uploader.
@@ -80,6 +90,9 @@ func (w *writer) taken(err error) bool {
 
 // enoughLeft is nil while the sites that have not failed would satisfy the placement.
 func (w *writer) enoughLeft() error {
+	if home := w.feeds[0]; home.lost() {
+		return w.homeError(home.err)
+	}
 	var left []*site
 	var errs []error
 	for _, f := range w.feeds {
@@ -108,12 +121,12 @@ func (w *writer) homeError(err error) error {
 	return fail(ErrHomeDown, err)
 }
 
-// abort gives the write up before the home site was asked, so that nothing is written anywhere.
-func (w *writer) abort() {
+// giveUp ends the write before the home site was asked, so that nothing is written anywhere.
+func (w *writer) giveUp(err error) {
 	if w.closed {
 		return
 	}
-	w.closed = true
+	w.closed, w.err = true, err
 	w.drop(w.feeds)
 	<-w.intents
 	w.own.settle(false)
@@ -132,25 +145,20 @@ func (w *writer) drop(feeds []*feed) {
 // Close ends the object and reports whether it is where it has to be.
 func (w *writer) Close() error {
 	if w.closed {
-		return nil
+		return w.err
 	}
-	if err := w.ctx.Err(); err != nil {
-		w.abort()
-		return err
-	}
-	if err := w.enoughLeft(); err != nil {
-		w.abort()
-		return err
-	}
-	w.closed = true
 	w.r.gate.RLock()
 	defer w.r.gate.RUnlock()
 	unlock, err := w.r.keys.lock(w.ctx, w.key)
+	if err == nil {
+		defer unlock()
+		err = w.stillGood()
+	}
 	if err != nil {
-		w.closed = false
-		w.abort()
+		w.giveUp(err)
 		return err
 	}
+	w.closed = true
 	others, err := w.commit()
 	unlock()
 	if err != nil || w.op != opCreate {
@@ -159,14 +167,20 @@ func (w *writer) Close() error {
 	return w.r.finishOthers(w.ctx, others)
 }
 
+// stillGood is nil if the write may go on to its end.
+func (w *writer) stillGood() error {
+	if err := w.ctx.Err(); err != nil {
+		return err
+	}
+	if w.r.later.Load() || w.r.epoch.Load().ID != w.own.epochID {
+		return fail(ErrSuperseded)
+	}
+	return w.enoughLeft()
+}
+
 // commit asks the home site, then the others. It returns the intents of others that were at the home site before it
 // was asked, which the user of this write may rely on.
 func (w *writer) commit() ([]string, error) {
-	if w.r.later.Load() || w.r.epoch.Load().ID != w.own.epochID {
-		w.closed = false
-		w.abort()
-		return nil, fail(ErrSuperseded)
-	}
 	intentErrs := <-w.intents
 	var feeds []*feed
 	for i, f := range w.feeds {
