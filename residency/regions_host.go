@@ -3,8 +3,6 @@ package residency
 import (
 	"net"
 	"strings"
-
-	"github.com/carekeep/carekeep/internal/strictjson"
 )
 
 // endpoints are the hosts of storage providers, one pattern a line, in the providers' public documentation and, for
@@ -85,7 +83,7 @@ func ProviderOf(host string) (provider, region string, ok bool) {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	labels := strings.Split(host, ".")
 	for _, l := range labels {
-		if !strictjson.Slug(l, "-_") && !strictjson.Slug(strings.ReplaceAll(l, "--", "-"), "-_") {
+		if l == "" || strings.Trim(l, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
 			return "", "", false
 		}
 	}
@@ -113,13 +111,10 @@ func ProviderOf(host string) (provider, region string, ok bool) {
 func jurisdictionOf(before string) string {
 	labels := strings.Split(before, ".")
 	last := labels[len(labels)-1]
-	switch {
-	case account(last):
-		return "auto"
-	case len(labels) > 1 && account(labels[len(labels)-2]):
+	if len(labels) > 1 && !account(last) {
 		return "jurisdiction:" + last
 	}
-	return ""
+	return "auto"
 }
 
 // account reports whether s has the form of an account of Cloudflare.
