@@ -32,6 +32,7 @@ type (
 		Seq    int64  `json:"seq"`
 		Digest Digest `json:"digest"`
 		Bytes  int    `json:"bytes"`
+		Why    string `json:"why"` // in this package's words
 	}
 	endLine struct {
 		End end `json:"end"`
@@ -63,7 +64,7 @@ func (l *Log) Export(ctx context.Context, w io.Writer) error {
 		switch {
 		case it.missing:
 		case it.block == nil:
-			err = out.value(damagedLine{damage{it.writer, it.seq, it.digest, len(it.data)}})
+			err = out.value(damagedLine{damage{it.writer, it.seq, it.digest, len(it.data), it.why}})
 		default:
 			out.blocks++
 			err = out.line(it.data)
@@ -211,12 +212,11 @@ func (v *verifier) line(data []byte) {
 		}
 	case bytes.HasPrefix(data, []byte(`{"damaged":`)):
 		var d damagedLine
-		if !exact(data, &d) || !isWriter(d.Damaged.Writer) || d.Damaged.Seq < 1 {
+		if !exact(data, &d) || !isWriter(d.Damaged.Writer) || d.Damaged.Seq < 1 || len(d.Damaged.Why) > 100 {
 			v.fault("line %d is not as a file of evidence has it", v.lines+1)
 			return
 		}
-		v.found.add(v.ck.item(item{writer: d.Damaged.Writer, seq: d.Damaged.Seq, digest: d.Damaged.Digest,
-			why: "the object in the bucket was not a block"}))
+		v.found.add(v.ck.item(item{writer: d.Damaged.Writer, seq: d.Damaged.Seq, digest: d.Damaged.Digest, why: d.Damaged.Why}))
 	default:
 		b, err := decodeBlock(data)
 		if err != nil {
