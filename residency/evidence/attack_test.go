@@ -232,3 +232,25 @@ func measure(t *testing.T, l *evidence.Log, n int) {
 	require.Equal(t, n, seen)
 	require.Less(t, most, uint64(16<<20))
 }
+
+// What is written while a log is read, or what a listing does not show yet, is read if another block names it.
+func TestAListingThatLags(t *testing.T) {
+	for _, hidden := range [][]string{{key("a", 4)}, {key("a", 3), key("a", 4)}, {key("a", 1), key("a", 2), key("a", 3), key("a", 4)}} {
+		s, _ := history(t, map[string]int{"a": 4, "b": 2, "c": 1})
+		l := open(t, s.Bucket(), "auditor")
+		objects := s.Objects()
+		s.SetHook(func(o faultstore.Op) faultstore.Fault {
+			for _, k := range hidden {
+				if o.Kind == faultstore.List {
+					s.Remove(k)
+				} else {
+					s.Set(k, objects[k])
+				}
+			}
+			return faultstore.Fault{}
+		})
+		ns, faults := taken(t, l)
+		require.Empty(t, faults)
+		require.Equal(t, []int64{97000, 97001, 97002, 97003, 98000, 98001, 99000}, ns)
+	}
+}

@@ -164,7 +164,7 @@ func (l *Log) commit(ctx context.Context) {
 	case err != nil && ctx.Err() != nil:
 		// It is the leader who gave up; the others go on waiting, and one of them takes the lead.
 		l.mu.Lock()
-		l.queue = append(batch, l.queue...)
+		l.queue = slices.Concat(batch, l.queue) // not in the memory of batch, which tried may hold
 		l.mu.Unlock()
 	default:
 		l.settle(batch, err)
