@@ -256,7 +256,7 @@ func (h *hearing) vague(r *rule, p judged) finding {
 
 // stale says that nobody has looked whether a rule still holds. Its answer is not known then, whatever it says.
 func (h *hearing) stale(r *rule) (finding, bool) {
-	if r.ReviewBy.IsZero() {
+	if r.ReviewBy.IsZero() || r.ended() {
 		return finding{}, false
 	}
 	if h.today.After(r.ReviewBy) {

@@ -110,7 +110,7 @@ func (r *rule) validate() *fieldError {
 		return bad("ends", "expected sunset, judicial, repeal or superseded")
 	case !r.Confirmed && r.Note == "":
 		return bad("confirmed", "expected a note that says what is missing from confirmation")
-	case r.ReviewBy.IsZero() && (!r.Values.closed() || r.Ends == "" || r.Ends == "sunset"):
+	case r.ReviewBy.IsZero() && !r.ended():
 		return bad("reviewBy", "expected the day of the next review; only a rule that ended for good needs none")
 	case r.Kind == kindOblige && len(r.Obliges) == 0:
 		return bad("obliges", "expected what the rule obliges to")
@@ -122,6 +122,11 @@ func (r *rule) validate() *fieldError {
 		return bad("needs", "expected what the rule demands")
 	}
 	return cmp.Or(r.validateLists(), r.validateSources(), r.Grandfather.validate())
+}
+
+// ended reports whether the rule is over for good, and needs no review. A sunset can be put off.
+func (r *rule) ended() bool {
+	return r.Values.closed() && r.Ends != "" && r.Ends != "sunset"
 }
 
 // validateAmendment refuses an amendment that says more than when its rule holds and who says so.
