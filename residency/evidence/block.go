@@ -116,8 +116,6 @@ func (b *block) invalid() string {
 		return "its number is out of range"
 	case len(b.Nonce) != 16 || strings.Trim(b.Nonce, "0123456789abcdef") != "":
 		return "its nonce is not one"
-	case b.Seq == 1 && b.Prev != Digest{}:
-		return "it is the first, but names one before it"
 	case len(b.Seen) > maxSeen:
 		return "it names too many blocks"
 	case len(b.Records) == 0 || len(b.Records) > maxRecords:

@@ -19,7 +19,7 @@ var canaries = []string{
 	"patients/meyer-anna/letter.pdf", `C:\Users\Anna`, "/var/lib/ehr/meyer", "p/0f3a/77aa01", "anna@example.org",
 	"9434765919", "943-476-5919", "1961-03-11", "2951-12345-1", "mrn-00123456", "8003608166690503",
 	"Anna Meyer, born 11 March 1961", "seen for chest pain; sent home", "Anna\nMeyer", "Meyer^Anna", "a\x00b", "\xff\xfe", "<b>x</b>",
-	strings.Repeat("a", 200), "{\"name\":\"Anna\"}", "name=Anna&dob=1961", "Anna_Meyer_1961", "1234567-Meyer",
+	strings.Repeat("a", 200), "{\"name\":\"Anna\"}", "name=Anna&dob=1961", "Anna_Meyer_1961", "1234567-Meyer", "12345678901234567890",
 }
 
 // names are allowed where a member of staff is named, and nowhere else.
@@ -148,6 +148,26 @@ func TestADecisionIsReducedAndNeverRefused(t *testing.T) {
 			require.Equal(t, "denied", d.Rules)
 		}
 	}
+}
+
+// The longest decision there can be is recorded too.
+func TestTheLongestDecisionFits(t *testing.T) {
+	s := faultstore.New()
+	l := open(t, s.Bucket(), "w")
+	id, fact, first := strings.Repeat("a", 64), strings.Repeat("a", 96), residency.Day{Year: 2021, Month: 6, Day: 28}
+	var d residency.Decision
+	for range 300 {
+		d.Reasons = append(d.Reasons, residency.Reason{Regime: id, Rule: id, Place: "AU-NSW", From: first, Until: first})
+		d.Obligations = append(d.Obligations, residency.Obligation{Rule: id, Code: id})
+		d.Missing = append(d.Missing, residency.Missing{Rule: id, Fact: fact})
+		d.Places = append(d.Places, "AU-NSW")
+		d.Unconfirmed = append(d.Unconfirmed, id)
+	}
+	for range 4 {
+		require.NoError(t, l.Append(t.Context(), evidence.KindDecision, strings.Repeat("a", 40), d))
+	}
+	require.Greater(t, len(s.Get(key("w", 1))), 60<<10)
+	require.Zero(t, sound(t, l).Foreign)
 }
 
 func TestADecisionKeepsWhatAnAuditorNeeds(t *testing.T) {

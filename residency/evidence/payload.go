@@ -47,7 +47,7 @@ func (k Kind) sample() any {
 // Limits of one record, so that a block of several stays small.
 const (
 	maxMembers = 100      // of a list
-	maxData    = 64 << 10 // bytes of JSON
+	maxData    = 96 << 10 // bytes of JSON
 )
 
 // encodeData returns the JSON of data that may be recorded under a kind.
