@@ -185,7 +185,7 @@ func (r *Router) ensure(ctx context.Context, key string, from, to *site, rec *in
 		if err == nil {
 			return nil
 		}
-		if code := codeOf(err); code != gcerrors.FailedPrecondition && code != gcerrors.AlreadyExists {
+		if !isTaken(err) {
 			return err
 		}
 		equal, err := same(ctx, key, from, to)
