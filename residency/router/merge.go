@@ -342,7 +342,7 @@ func (p *pass) verified(ctx context.Context, key string, groups map[[sha256.Size
 func digest(ctx context.Context, key string, s *site) (sum [sha256.Size]byte, n int64, err error) {
 	h := sha256.New()
 	err = s.open(ctx, key, func(r io.Reader, br *blob.Reader) error {
-		n, err = io.CopyBuffer(h, onlyReader{r}, make([]byte, 256<<10))
+		n, err = io.CopyBuffer(h, onlyReader{r}, make([]byte, bufferFor(br.Size())))
 		if err == nil && n != br.Size() {
 			err = &SiteError{Site: s.Name, Op: "read", err: errShortRead}
 		}
