@@ -196,7 +196,7 @@ func TestObservationIsData(t *testing.T) {
 	o.Report(probe.Problem{Code: "edge", Text: "text", Unplaced: true})
 	b, err := json.Marshal(o)
 	require.NoError(t, err)
-	require.JSONEq(t, `{"location":{"provider":"aws","region":"eu-central-1","level":2,"at":"2026-11-22T03:00:00Z"},
+	require.JSONEq(t, `{"location":{"provider":"aws","region":"eu-central-1","level":"observed","at":"2026-11-22T03:00:00Z"},
 		"evidence":{"host":"s3.eu-central-1.amazonaws.com"},"problems":[{"code":"edge","text":"text","unplaced":true}]}`, string(b))
 	var back probe.Observation
 	require.NoError(t, json.Unmarshal(b, &back))
