@@ -62,9 +62,9 @@ func start(t testing.TB, dir string, command func(host, port string) *exec.Cmd) 
 	return addr
 }
 
-// ready waits until a first request succeeds. Servers written for Node.js take a second or two.
+// ready waits until a first request succeeds. Servers written for Node.js take seconds, on a busy machine many.
 func ready(t testing.TB, try func(context.Context) error) {
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		ctx, cancel := context.WithDeadline(context.Background(), deadline)
 		err := try(ctx)
 		cancel()
