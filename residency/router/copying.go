@@ -88,7 +88,7 @@ func transfer(ctx context.Context, key string, from, to *site, once bool) error 
 			return &SiteError{Site: from.Name, Op: "read", err: errOtherSize}
 		}
 		f := newFeed(ctx, to, key, o)
-		n, err := io.CopyBuffer(onlyWriter{feedWriter{f}}, onlyReader{r}, make([]byte, 256<<10))
+		n, err := io.CopyBuffer(onlyWriter{feedWriter{f}}, onlyReader{r}, make([]byte, bufferFor(a.Size)))
 		if err == nil && n != a.Size {
 			err = &SiteError{Site: from.Name, Op: "read", err: errShortRead}
 		}
@@ -146,15 +146,18 @@ func same(ctx context.Context, key string, a, b *site) (equal bool, err error) {
 				return nil
 			}
 			var err error
-			equal, err = sameBytes(ra, rb)
+			equal, err = sameBytes(ra, rb, bufferFor(sa.Size()))
 			return err
 		})
 	})
 	return equal, err
 }
 
-func sameBytes(a, b io.Reader) (bool, error) {
-	x, y := make([]byte, 128<<10), make([]byte, 128<<10)
+// bufferFor is the size of a buffer for an object.
+func bufferFor(size int64) int64 { return max(512, min(size, 256<<10)) }
+
+func sameBytes(a, b io.Reader, buffer int64) (bool, error) {
+	x, y := make([]byte, buffer), make([]byte, buffer)
 	for {
 		n, aerr := io.ReadFull(a, x)
 		m, berr := io.ReadFull(b, y)
@@ -185,7 +188,7 @@ func (r *Router) ensure(ctx context.Context, key string, from, to *site, rec *in
 		if err == nil {
 			return nil
 		}
-		if code := codeOf(err); code != gcerrors.FailedPrecondition && code != gcerrors.AlreadyExists {
+		if !isTaken(err) {
 			return err
 		}
 		equal, err := same(ctx, key, from, to)

@@ -148,6 +148,9 @@ func (r *Router) stand(s *site, v *sighting, err error) {
 		return
 	case err != nil:
 		return // it stays as it was
+	case !v.marked && !v.empty && len(v.epochs) == 0:
+		s.setStanding(foreign, &SiteError{Site: s.Name, Op: "open", err: ErrForeign})
+		return
 	case v.marked && v.ready[e.name()]:
 		s.setStanding(current, nil)
 	default:

@@ -197,6 +197,12 @@ func codeOf(err error) gcerrors.ErrorCode {
 
 func isNotFound(err error) bool { return codeOf(err) == gcerrors.NotFound }
 
+// isTaken reports whether a conditional write met an object.
+func isTaken(err error) bool {
+	code := codeOf(err)
+	return code == gcerrors.FailedPrecondition || code == gcerrors.AlreadyExists
+}
+
 func isContext(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

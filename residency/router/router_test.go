@@ -4,11 +4,9 @@ import (
 	"context"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
-	"gocloud.dev/blob"
 	"gocloud.dev/blob/driver"
 	"gocloud.dev/blob/drivertest"
 	"gocloud.dev/blob/memblob"
@@ -87,6 +85,3 @@ func TestConformance(t *testing.T) {
 		conform(t, func(t *testing.T) []router.Site { return dirSites(t, "a", "b", "c") })
 	})
 }
-
-var _ = time.Now
-var _ = blob.NewBucket

@@ -21,7 +21,7 @@ type writer struct {
 	own     *ownIntent
 	op      string
 	closed  bool
-	err     error // why it was given up
+	err     error        // why it was given up
 	intents chan []error // what became of the intents, in the order of the feeds
 }
 
@@ -84,8 +84,7 @@ type onlyWriter struct{ io.Writer }
 // taken reports whether an error says that there is an object at the key already. At the home site this decides the
 // write; at another it may be the same object.
 func (w *writer) taken(err error) bool {
-	code := codeOf(err)
-	return w.op == opCreate && (code == gcerrors.FailedPrecondition || code == gcerrors.AlreadyExists)
+	return w.op == opCreate && isTaken(err)
 }
 
 // enoughLeft is nil while the sites that have not failed would satisfy the placement.
