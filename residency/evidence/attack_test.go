@@ -264,3 +264,31 @@ func TestAListingThatLags(t *testing.T) {
 		require.Equal(t, []int64{97000, 97001, 97002, 97003, 98000, 98001, 99000}, ns)
 	}
 }
+
+// Somebody who can write makes the auditor's reader neither ask without end nor list without end.
+func TestAnAttackersNumbersCostLittle(t *testing.T) {
+	s, _ := history(t, map[string]int{"a": 4, "b": 4})
+	l := open(t, s.Bucket(), "auditor")
+	far := bytes.Replace(s.Get(key("a", 4)), []byte(`"seq":4`), []byte(`"seq":5000000`), 1)
+	s.Set(key("b", 1), bytes.Replace(s.Get(key("b", 1)), []byte(`"seq":4`), []byte(`"seq":5000000`), 1))
+	s.SetHook(func(o faultstore.Op) faultstore.Fault {
+		if o.Kind == faultstore.List {
+			s.Remove(key("a", 5_000_000))
+		} else {
+			s.Set(key("a", 5_000_000), far)
+		}
+		return faultstore.Fault{}
+	})
+	_, faults := taken(t, l)
+	require.Less(t, s.Ops(), 11_000)
+	require.Contains(t, faults, evidence.Fault{Writer: "a", Seq: 5_000_000, Problem: "the 4999995 blocks before it are missing"})
+
+	s = faultstore.New()
+	for i := 1; i <= 150; i++ {
+		s.Set(key("a", 2*i), []byte("rubbish"))
+	}
+	b := broken(t, s)
+	require.Len(t, b.Faults, 100)
+	require.Equal(t, 200, b.More)
+	require.ErrorContains(t, b, "300 places")
+}
