@@ -18,6 +18,8 @@ type sitesCmd struct {
 	Promote    promoteCmd    `cmd:"" help:"Let another site decide what is written, when the one that does is lost."`
 	Quarantine quarantineCmd `cmd:"" help:"Write nothing to a site until it is released."`
 	Release    releaseCmd    `cmd:"" help:"End a quarantine."`
+	Reevaluate reevaluateCmd `cmd:"" help:"Ask the rules anew about the data that the sites hold."`
+	WhatIf     whatIfCmd     `cmd:"" name:"what-if" help:"Show what would follow if a rule ended, such as an adequacy decision that a court may void."`
 	Evidence   evidenceCmd   `cmd:"" help:"Write the evidence of what was decided and done, as files that can be checked."`
 	Register   registerCmd   `cmd:"" help:"Write the register of locations: where the data is, by which rules, until when."`
 }

@@ -249,9 +249,6 @@ func (e *siteEntry) probe(now func() time.Time) func(context.Context, *blob.Buck
 		if err != nil {
 			return residency.Location{}, err
 		}
-		if match, _ := probe.Compare(e.Location, seen); !match {
-			return seen.Location, nil
-		}
 		return seen.Settle(e.Location), nil
 	}
 }
