@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/carekeep/carekeep/backup"
+	"github.com/carekeep/carekeep/residency/router"
 	"github.com/carekeep/carekeep/rotation"
 )
 
@@ -92,7 +93,7 @@ func TestDamageIsNoticed(t *testing.T) {
 
 // TestCancellationLeavesNothing stops runs while the practice is made, during a backup and during a restore.
 func TestCancellationLeavesNothing(t *testing.T) {
-	for _, after := range []string{"nothing", "Create the repository", "See what changed", "Go on with a new computer"} {
+	for _, after := range []string{"nothing", "Create the repository", "See what changed", "Lose the office", "Go on with a new office"} {
 		t.Run(after, func(t *testing.T) {
 			dirs := sandbox(t)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -129,7 +130,7 @@ func TestKeep(t *testing.T) {
 	var out bytes.Buffer
 	require.Equal(t, exitGood, run(t.Context(), []string{"-size", small, "-seed", "2", "-nights", "0", "-keep", keep}, &out, io.Discard))
 	requireEmpty(t, dirs)
-	for _, name := range []string{"practice", "repository", "host", "restored-1", "restored-2"} {
+	for _, name := range []string{"practice", "sites/office", "sites/sydney", "sites/melbourne", "host", "restored-1", "restored-2"} {
 		require.DirExists(t, filepath.Join(keep, name))
 	}
 	require.Contains(t, out.String(), keep)
@@ -211,11 +212,12 @@ func TestManifestNotices(t *testing.T) {
 func TestVerdict(t *testing.T) {
 	wrong := difference{"scans/a.pdf", "other content"}
 	named := &backup.IncompleteError{Total: 1, Problems: []backup.Problem{{Path: wrong.path, Reason: backup.NotRestored}}}
-	good := clinic{changes: true, sound: true, document: true}
+	good := clinic{changes: true, sound: true, document: true, alike: true, refusal: &router.DeniedError{}}
 	require.True(t, good.good())
 	for i, spoil := range []func(*clinic){
 		func(c *clinic) { c.changes = false },
 		func(c *clinic) { c.sound = false },
+		func(c *clinic) { c.refusal = nil }, // a place where copies must not be took one
 		func(c *clinic) { c.document = false },
 		func(c *clinic) { c.verdicts[second].differences = []difference{wrong} },
 		func(c *clinic) { c.verdicts[first].unusable = fs.ErrInvalid },
@@ -237,6 +239,9 @@ func TestVerdict(t *testing.T) {
 	}
 	good.month = &month{was: kept, restored: 2, sound: true}
 	require.True(t, good.good())
+	apart := good
+	apart.alike = false
+	require.False(t, apart.good(), "a site lacks something")
 
 	hurt := clinic{config: config{hurt: true}, changes: true, document: true}
 	hurt.verdicts[first] = verdict{missing: named, differences: []difference{wrong}}
