@@ -257,11 +257,8 @@ func (r *Router) spare(home *site, sites []*site) []*site {
 			up = append(up, s)
 		}
 	}
-	for _, s := range rest {
-		if len(r.lacks(up)) == 0 {
-			break
-		}
-		up = append(up, s)
+	if len(r.lacks(up)) > 0 {
+		up = append(up, rest...) // one of them may be back
 	}
 	return up
 }
