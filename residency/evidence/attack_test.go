@@ -29,7 +29,7 @@ func history(t testing.TB, chains map[string]int) (*faultstore.Store, *evidence.
 	return s, l
 }
 
-func key(w string, seq int) string { return fmt.Sprintf("%s%s/%010d", prefix, w, seq) }
+func key(w string, seq int64) string { return fmt.Sprintf("%s%s/%010d", prefix, w, seq) }
 
 // broken expects that both the log and a file made of it show a fault.
 func broken(t testing.TB, s *faultstore.Store, noted ...evidence.Head) *evidence.BrokenError {
@@ -58,7 +58,7 @@ func TestAttacksAreFoundAndPlaced(t *testing.T) {
 			"writer b, block 3: the 2 blocks before it are missing", 1},
 		"the newest removed, seen by another": {func(s *faultstore.Store) { s.Remove(key("a", 4)) }, "writer a, block 4: writer b saw it, but it is missing", 0},
 		"a chain removed": {func(s *faultstore.Store) {
-			for i := 1; i <= 4; i++ {
+			for i := int64(1); i <= 4; i++ {
 				s.Remove(key("a", i))
 			}
 		}, "writer a, block 4: writer b saw it, but it is missing", 0},
@@ -284,7 +284,7 @@ func TestAnAttackersNumbersCostLittle(t *testing.T) {
 	require.Contains(t, faults, evidence.Fault{Writer: "a", Seq: 5_000_000, Problem: "the 4999995 blocks before it are missing"})
 
 	s = faultstore.New()
-	for i := 1; i <= 150; i++ {
+	for i := int64(1); i <= 150; i++ {
 		s.Set(key("a", 2*i), []byte("rubbish"))
 	}
 	b := broken(t, s)

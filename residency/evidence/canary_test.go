@@ -65,6 +65,7 @@ func TestNoCanaryGetsIntoAnyField(t *testing.T) {
 				text.SetString(c)
 				err := l.Append(t.Context(), kind, "akl", v.Interface())
 				require.ErrorIs(t, err, evidence.ErrRefused, "%s took %q as %s", kind, c, form)
+				require.Equal(t, err, evidence.Check(kind, "akl", v.Interface()))
 				var refused *evidence.RefusedError
 				require.ErrorAs(t, err, &refused)
 				require.NotEmpty(t, refused.Field)
@@ -73,6 +74,7 @@ func TestNoCanaryGetsIntoAnyField(t *testing.T) {
 			}
 			text.SetString(was)
 		})
+		require.NoError(t, evidence.Check(kind, "akl", v.Interface()))
 		require.NoError(t, l.Append(t.Context(), kind, "akl", v.Interface()))
 		for _, c := range append(canaries, names...) {
 			require.ErrorIs(t, l.Append(t.Context(), kind, c, data), evidence.ErrRefused, "%q is a site", c)
@@ -124,7 +126,7 @@ func TestOnlyTheKindsOwnTypeIsTaken(t *testing.T) {
 func TestADecisionIsReducedAndNeverRefused(t *testing.T) {
 	s := faultstore.New()
 	l := open(t, s.Bucket(), "w")
-	for _, c := range append(canaries, names[:2]...) {
+	for _, c := range append(canaries, names[0], names[1], "") {
 		o := residency.Override{ID: c, Person: c, Reason: c, From: start, Until: start.Add(time.Hour)}
 		if c == names[0] || c == names[1] {
 			o.Person = "Dr Lee"
@@ -134,15 +136,15 @@ func TestADecisionIsReducedAndNeverRefused(t *testing.T) {
 			Obligations: []residency.Obligation{{Rule: c, Code: c, Text: c}}, Missing: []residency.Missing{{Rule: c, Fact: c}},
 			Places: []residency.Place{residency.Place(c)}, Unconfirmed: []string{c}, Ruleset: c, Facts: c, Now: start}
 		require.NoError(t, l.Append(t.Context(), evidence.KindDecision, "akl", d), "%q", c)
-		o.Person, o.ID = "Dr Lee", "ov-1"
-		require.NoError(t, l.Append(t.Context(), evidence.KindOverride, "akl", o))
+		require.NoError(t, l.Append(t.Context(), evidence.KindOverride, "akl", o), "%q", c)
 	}
 	holdsNone(t, s, l)
 	for r, err := range l.Records(t.Context()) {
 		require.NoError(t, err)
 		if d, ok := r.Data.(evidence.Decision); ok {
-			require.GreaterOrEqual(t, d.Withheld, 13)
-			require.Equal(t, "withheld", d.Grounds[0].Rule)
+			require.GreaterOrEqual(t, d.Withheld, 7)
+			require.Equal(t, "withheld", d.Grounds[0].Regime)
+			require.Contains(t, []string{"withheld", "Dr Lee"}, d.Override.Person)
 			require.Equal(t, residency.Place("ZZ"), d.Places[0])
 			require.Equal(t, "allowed", d.Verdict)
 			require.Equal(t, "denied", d.Rules)

@@ -123,12 +123,9 @@ func (l *Log) Head() Head {
 //
 // Calls that come while another one writes are written together in one object.
 func (l *Log) Append(ctx context.Context, kind Kind, site string, data any) error {
-	raw, err := encodeData(kind, data)
+	raw, err := encodeRecord(kind, site, data)
 	if err != nil {
 		return err
-	}
-	if site != "" && !forms("site", site) {
-		return &RefusedError{Kind: kind, Field: "site", Why: "it is not " + formNames("site")}
 	}
 	e := &entry{done: make(chan struct{}), line: line{Kind: kind, Site: site, Data: raw}}
 	l.mu.Lock()

@@ -17,10 +17,12 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
 	"gocloud.dev/blob/memblob"
+	_ "gocloud.dev/blob/s3blob"
 	"gocloud.dev/gcerrors"
 
 	"github.com/carekeep/carekeep/backup/dirblob"
 	"github.com/carekeep/carekeep/internal/faultstore"
+	"github.com/carekeep/carekeep/internal/servertest"
 	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/evidence"
 )
@@ -224,16 +226,28 @@ func TestALongRunningWriterLooksAgainAfterAnHour(t *testing.T) {
 }
 
 func TestManyWritersAtOnce(t *testing.T) {
-	dir, err := dirblob.OpenBucket(t.TempDir(), nil)
-	require.NoError(t, err)
-	defer dir.Close()
+	t.Run("a folder", func(t *testing.T) {
+		dir, err := dirblob.OpenBucket(t.TempDir(), nil)
+		require.NoError(t, err)
+		defer dir.Close()
+		manyWriters(t, dir)
+	})
+	t.Run("S3", func(t *testing.T) {
+		b, err := blob.OpenBucket(t.Context(), servertest.S3(t))
+		require.NoError(t, err)
+		defer b.Close()
+		manyWriters(t, b)
+	})
+}
+
+func manyWriters(t *testing.T, b *blob.Bucket) {
 	const writers, calls, each = 6, 4, 10
 	var wg sync.WaitGroup
 	for w := range writers {
 		// Three of them are two processes each that write as one writer.
-		l := open(t, dir, fmt.Sprintf("w%d", w/2))
+		l := open(t, b, fmt.Sprintf("w%d", w/2))
 		if w >= writers/2 {
-			l = open(t, dir, "")
+			l = open(t, b, "")
 		}
 		for c := range calls {
 			wg.Go(func() {
@@ -244,7 +258,7 @@ func TestManyWritersAtOnce(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	l := open(t, dir, "")
+	l := open(t, b, "")
 	ns, faults := taken(t, l)
 	require.Empty(t, faults)
 	require.Len(t, ns, writers*calls*each)

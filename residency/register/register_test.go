@@ -55,7 +55,7 @@ func sample() register.Register {
 					Custody:  residency.Custody{Holder: residency.CustomerHeld, Places: []residency.Place{"NZ"}},
 					Papers: []residency.Paper{{Kind: "dpa", Scope: []string{"storage"}, Issuer: "Example Web Services", Ref: "C-2024-17", From: day(2024, 1, 1), Until: day(2027, 1, 1)},
 						{Kind: "iso-27001", Issuer: "Example Certifiers", From: day(2023, 1, 1), Until: day(2026, 6, 30)},
-						{Kind: "cloud-exemption", Refuted: true}, {Kind: "listing", Checked: day(2026, 11, 1)}}},
+						{Kind: "cloud-exemption", Refuted: true, Until: day(2027, 1, 1)}, {Kind: "listing", Checked: day(2026, 11, 1)}}},
 				Decision: residency.Decision{Verdict: residency.Allowed, Rules: residency.Allowed, Places: []residency.Place{"AU-NSW"}, Now: now, Expires: date(2027, 1, 1), ExpiresBy: "paper dpa",
 					Obligations: []residency.Obligation{{Rule: "nz-policy.offshore", Code: "record-risk-assessment", Text: "Record a risk assessment and review it each year."}},
 					Reasons:     []residency.Reason{{Regime: "nz-policy", Rule: "nz-policy.offshore", Verdict: residency.Allowed, Text: "Offshore with a risk assessment.", Ref: "MoH letter 2017-04-12"}},
@@ -66,11 +66,12 @@ func sample() register.Register {
 					Reasons: []residency.Reason{{Regime: "nz-policy", Rule: "nz-policy.us", Place: "US-OR", Verdict: residency.Denied, Text: "Not on the list."}}}},
 			{Name: "courier-disk", Removable: true, Operator: "Kiwi Couriers", Decision: residency.Decision{Now: now,
 				Missing: []residency.Missing{{Rule: "evidence.level", Fact: "the place"}, {Rule: "nz-policy.offshore", Fact: "paper dpa"}}}},
-			{Name: "vault", ReadOnly: true, Operator: "Bank", Target: residency.Target{Exposure: residency.Exposure{Operator: "NZ"}, Custody: residency.Custody{Holder: residency.ThirdPartyHeld}},
+			{Name: "vault", ReadOnly: true, Operator: "Bank", Target: residency.Target{Exposure: residency.Exposure{Operator: "NZ", Parent: "NZ"}, Custody: residency.Custody{Holder: residency.ThirdPartyHeld}},
 				Decision: residency.Decision{Verdict: residency.Allowed, Rules: residency.Allowed, Places: []residency.Place{"NZ-WGN"}, Expires: date(2031, 12, 28), ExpiresBy: "nz-policy.review"}},
 		},
-		Overrides: []register.Override{{Site: "oregon", Override: override}},
-		Moves:     []register.Move{{From: "oregon", To: "sydney", Stage: "copied", Why: "the rule changed", Objects: 900, Bytes: 5_400_000_000, Began: date(2026, 11, 22)}},
+		Overrides: []register.Override{{Site: "oregon", Override: override}, {Site: "vault", Override: residency.Override{Person: "Sam Lee", Reason: "a drill",
+			From: date(2026, 11, 1), Until: date(2026, 11, 3), Write: true}}},
+		Moves: []register.Move{{From: "oregon", To: "sydney", Stage: "copied", Why: "the rule changed", Objects: 900, Bytes: 5_400_000_000, Began: date(2026, 11, 22)}},
 		Residuals: []register.Residual{{Site: "oregon", Objects: 40, Bytes: 1_234_567, Release: date(2027, 2, 1), Shredded: true},
 			{Site: "sydney", Objects: 1, Bytes: 999, Release: date(2026, 11, 1)}},
 	}
@@ -114,7 +115,7 @@ func TestItAnswersTheQuestionsOfTheGuidance(t *testing.T) {
 			"what must be done":            {"A rule denies site oregon (nz-policy.us). It holds 900 objects, 5.4 GB. Move the data to another site.", "Record a risk assessment and review it each year.", "Of site courier-disk not enough is known. Find out: the place, and 1 more.", "Sites in good order: 1; copies wanted: 3.", "Site sydney lacks 344 objects, the oldest since 24 November 2026", "Site oregon has been shut since 21 November 2026 (the probe found another region)", "What remained at site sydney (1 object, 999 B) can be deleted since 1 November 2026"},
 			"what is held":                 {"12,345 objects, 812.3 GB, counted on 26 November 2026", "not counted"},
 			"what ends soon":               {"has ended", "in 36 days", "override by Dr Mere Parata", "paper iso-27001"},
-			"what a person excepted":       {"the only copy left", "holds: what is there may stay; nothing is added"},
+			"what a person excepted":       {"the only copy left", "holds: what is there may stay; nothing is added", "has ended: new data may be written"},
 			"what remains under lock":      {"40 objects, 1.2 MB", "1 February 2027", "Nobody: the keys were destroyed"},
 			"what was asked, and why":      {"No rule in this ruleset denies", ruleset, "HIPC 2020 rule 12", "MoH letter 2017-04-12", "It is not legal advice", "nz-nsw.hrip", "practice-1/42/"},
 			"what the data is, and wanted": {"patient records with names, from New Zealand (NZ); bound also as nz-health-agency", "Wanted: 3 copies, on 2 before a backup counts as done, with at least 2 different operators, in at least 2 different places and at least 1 offsite."},
@@ -124,7 +125,8 @@ func TestItAnswersTheQuestionsOfTheGuidance(t *testing.T) {
 			}
 		}
 		require.NotContains(t, strings.ToLower(got), "compliant")
-		require.NotContains(t, strings.ToLower(got), "lawful place")
+		require.NotContains(t, got, "exception by Sam Lee", "what has ended is no task")
+		require.NotContains(t, got, "its parent is in New Zealand", "a parent in the operator's own country is not named")
 	}
 }
 
@@ -266,6 +268,8 @@ func TestGoodOrderSaysSo(t *testing.T) {
 	r.Sites[0].Quarantined = time.Time{}
 	r.Sites[0].Decision.Verdict = residency.Allowed
 	require.Contains(t, visible(t, page(t, r)), "By the rules alone: a rule denies. An exception by Dr Mere Parata holds until 1 December 2026, 09:30 NZDT.")
+	require.Contains(t, text(t, r), "no rule in this ruleset denies new data: none of 1.")
+	require.Contains(t, text(t, r), "Sites in good order: 1; copies wanted: 3.", "an exception counts for as long as it holds")
 	r = sample()
 	r.Sites = r.Sites[:1]
 	r.Sites[0].Decision.Expires = r.At

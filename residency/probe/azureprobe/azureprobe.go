@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"gocloud.dev/blob"
 
@@ -73,7 +73,7 @@ func (p *prober) Probe(ctx context.Context, b *blob.Bucket, ref probe.Ref) (prob
 	}
 	o := probe.Observation{Location: residency.Location{At: p.Now()}}
 	var resp *http.Response
-	info, err := c.GetAccountInfo(runtime.WithCaptureResponse(ctx, &resp), nil)
+	info, err := c.GetAccountInfo(policy.WithCaptureResponse(ctx, &resp), nil)
 	if err != nil {
 		f := failure(err)
 		if f.Status != 401 && f.Status != 403 {
