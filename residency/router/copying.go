@@ -87,20 +87,24 @@ func transfer(ctx context.Context, key string, from, to *site, once bool) error 
 		if fr.Size() != a.Size {
 			return &SiteError{Site: from.Name, Op: "read", err: errOtherSize}
 		}
-		f := newFeed(ctx, to, key, o)
-		n, err := io.CopyBuffer(onlyWriter{feedWriter{f}}, onlyReader{r}, make([]byte, bufferFor(a.Size)))
-		if err == nil && n != a.Size {
-			err = &SiteError{Site: from.Name, Op: "read", err: errShortRead}
-		}
-		if err != nil {
-			f.drop()
-			if f.err != nil && errors.Is(err, io.ErrClosedPipe) {
-				return f.err
-			}
-			return err
-		}
-		return f.finish()
+		return pour(r, a.Size, from, newFeed(ctx, to, key, o))
 	})
+}
+
+// pour writes what a reader of a site gives, which must be so many bytes, to another.
+func pour(r io.Reader, size int64, from *site, f *feed) error {
+	n, err := io.CopyBuffer(onlyWriter{feedWriter{f}}, onlyReader{r}, make([]byte, bufferFor(size)))
+	if err == nil && n != size {
+		err = &SiteError{Site: from.Name, Op: "read", err: errShortRead}
+	}
+	if err != nil {
+		f.drop()
+		if f.err != nil && errors.Is(err, io.ErrClosedPipe) {
+			return f.err
+		}
+		return err
+	}
+	return f.finish()
 }
 
 type onlyReader struct{ io.Reader }

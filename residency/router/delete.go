@@ -41,8 +41,8 @@ func (r *Router) delete(ctx context.Context, key string) error {
 // deletePlan is where a deletion goes: to every site that may be changed, lawful or not, since to remove data from
 // where it may not be is never unlawful.
 func (r *Router) deletePlan(ctx context.Context) (*plan, error) {
-	if r.later.Load() {
-		return nil, fail(ErrSuperseded)
+	if err := r.follow(ctx); err != nil {
+		return nil, err
 	}
 	home := r.home()
 	if home == nil {
@@ -54,7 +54,7 @@ func (r *Router) deletePlan(ctx context.Context) (*plan, error) {
 	p := &plan{home: home, want: r.enrolled(), try: []*site{home}}
 	for _, s := range p.want {
 		r.revive(ctx, s)
-		if s != home && s.stands() == current && !s.ReadOnly && !s.isQuarantined() && !s.resting() {
+		if s != home && s.takes() && !s.ReadOnly && !s.isQuarantined() && !s.resting() {
 			p.try = append(p.try, s)
 		}
 	}
@@ -103,7 +103,12 @@ func (r *Router) unspread(ctx context.Context, rec *intentRecord, p *plan) error
 		return s.remove(ctx, rec.Key)
 	})
 	if r.later.Load() {
-		return fail(ErrSuperseded)
+		next, err := r.deletePlan(ctx) // of the sites as a move has left them
+		if err != nil {
+			return err
+		}
+		*p = *next
+		return r.unspread(ctx, rec, p)
 	}
 	if err := ctx.Err(); err != nil {
 		return err

@@ -167,6 +167,8 @@ func (r *Router) stand(s *site, v *sighting, err error) {
 		return
 	case v.marked && v.ready[e.name()]:
 		s.setStanding(current, nil)
+	case v.marked && v.epochs[e.name()] > 0 && slices.Contains(e.Filling, s.Name):
+		s.setStanding(filling, nil)
 	default:
 		s.setStanding(behind, nil)
 	}
@@ -182,7 +184,7 @@ func (r *Router) stand(s *site, v *sighting, err error) {
 
 // revive looks again at a site that did not answer or was behind, unless it was asked a moment ago.
 func (r *Router) revive(ctx context.Context, s *site) {
-	if st := s.stands(); st == current || st == foreign || s.resting() {
+	if st := s.stands(); st == current || st == filling || st == foreign || s.resting() {
 		return
 	}
 	v, err := r.sight(ctx, s)
@@ -190,7 +192,7 @@ func (r *Router) revive(ctx context.Context, s *site) {
 		return
 	}
 	r.stand(s, v, err)
-	if s.stands() != current {
+	if !s.takes() {
 		s.mu.Lock()
 		s.until = time.Now().Add(firstPause)
 		s.mu.Unlock()

@@ -52,6 +52,7 @@ var (
 	errNoKey      = errors.New("router: the key is empty")
 	errShortRead  = errors.New("the object ended early")
 	errOtherSize  = errors.New("the copies differ in size")
+	errChanged    = errors.New("the object was replaced while it was read")
 	errNotCurrent = errors.New("the site has to be reconciled first")
 )
 
@@ -90,7 +91,7 @@ type SiteError struct {
 // Error names the site, what was tried and the class of the error.
 func (e *SiteError) Error() string {
 	text := fmt.Sprint(e.Code)
-	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errShortRead, errOtherSize, errNotCurrent} {
+	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errShortRead, errOtherSize, errChanged, errNotCurrent} {
 		if errors.Is(e.err, known) {
 			text = strings.TrimPrefix(known.Error(), "router: ")
 		}

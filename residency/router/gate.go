@@ -90,8 +90,8 @@ type plan struct {
 
 // place chooses the sites of a write. With all, every site that may be written is wanted.
 func (r *Router) place(ctx context.Context, all bool) (*plan, error) {
-	if r.later.Load() {
-		return nil, fail(ErrSuperseded)
+	if err := r.follow(ctx); err != nil {
+		return nil, err
 	}
 	home := r.home()
 	if home == nil {
@@ -116,7 +116,7 @@ func (r *Router) place(ctx context.Context, all bool) (*plan, error) {
 	}
 	for _, s := range p.want {
 		r.revive(ctx, s)
-		if s.stands() == current {
+		if s.takes() {
 			p.try = append(p.try, s)
 		}
 	}
@@ -232,7 +232,7 @@ func (r *Router) choose(home *site, legal []*site) []*site {
 			if mask&(1<<i) != 0 {
 				set = append(set, s)
 				c += 1 << i
-				if s.stands() != current || s.resting() {
+				if !s.takes() || s.resting() {
 					c += 1 << len(legal)
 				}
 			}

@@ -208,7 +208,12 @@ func (r *Router) conclude(ctx context.Context, rec *intentRecord, p *plan, reach
 	for i, err := range checks {
 		switch {
 		case r.later.Load():
-			return fail(ErrSuperseded)
+			next, err := r.place(ctx, rec.Op != opCreate) // of the sites as a move has left them
+			if err != nil {
+				return err
+			}
+			*p = *next
+			return r.settleWrite(ctx, rec, p)
 		case err == nil:
 			sure = append(sure, reached[i])
 		default:

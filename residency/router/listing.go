@@ -54,7 +54,13 @@ func (b *bucket) ListPaged(ctx context.Context, opts *driver.ListOptions) (*driv
 		}
 	}
 	for {
-		if e := b.r.epoch.Load(); len(e.Sites)-len(up) >= e.MustReach {
+		whole := 0
+		for _, s := range up {
+			if s.stands() == current {
+				whole++
+			}
+		}
+		if e := b.r.epoch.Load(); len(e.Sites)-whole >= e.MustReach {
 			return nil, fail(ErrUnknown, errs...)
 		}
 		page, err := b.merge(ctx, opts, &token, size, up)

@@ -48,7 +48,7 @@ func (r *Router) Promote(ctx context.Context, pr Promotion) (*ReconcileReport, e
 	}
 	old := r.epoch.Load()
 	e := &epochRecord{
-		V: recordVersion, N: old.N + 1, ID: randomID(), Home: home.Name, Sites: names(r.sites), MustReach: r.o.Placement.MustReach,
+		V: recordVersion, N: old.N + 1, ID: randomID(), Home: home.Name, Sites: names(r.staying(old)), Left: old.Left, MustReach: r.o.Placement.MustReach,
 		Person: pr.Person, Reason: pr.Reason, At: r.o.Now().UTC().Truncate(time.Second), Previous: old.ID, Forced: pr.Force,
 	}
 	claimed, err := r.claim(ctx, old, e)
@@ -99,7 +99,7 @@ func (r *Router) claim(ctx context.Context, old, e *epochRecord) ([]*site, error
 		return err
 	})
 	for i, s := range r.sites {
-		if errs[i] == nil && s.stands() != foreign && !s.isQuarantined() {
+		if errs[i] == nil && s.stands() != foreign && !s.isQuarantined() && !slices.Contains(e.Left, s.Name) {
 			up = append(up, s)
 		}
 	}

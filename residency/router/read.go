@@ -19,7 +19,7 @@ func (r *Router) order(ctx context.Context) []*site {
 	add := func(s *site) {
 		if s != nil && !slices.Contains(out, s) && slices.Contains(r.epoch.Load().Sites, s.Name) {
 			r.revive(ctx, s)
-			if s.stands() == current && r.mayRead(ctx, s) {
+			if s.takes() && r.mayRead(ctx, s) {
 				out = append(out, s)
 			}
 		}
@@ -79,9 +79,18 @@ func (r *Router) find(ctx context.Context, ask func(*site) error) error {
 			errs = append(errs, err)
 		case s == r.home() && r.decides(ctx, s):
 			return notFound()
-		case !s.isQuarantined():
-			absent++
+		case s.isQuarantined() || s.stands() != current:
+		default:
+			// Who does not know the epoch may be a site that data was moved away from.
+			if err := r.outdated(ctx, s); err != nil {
+				errs = append(errs, err)
+			} else {
+				absent++
+			}
 		}
+	}
+	if r.later.Load() && r.follow(ctx) == nil {
+		return r.find(ctx, ask) // of the sites as a move has left them
 	}
 	e := r.epoch.Load()
 	if len(e.Sites)-absent < e.MustReach {

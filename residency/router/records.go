@@ -65,6 +65,12 @@ type epochRecord struct {
 	At        time.Time `json:"at"`
 	Previous  string    `json:"previous,omitempty"`
 	Forced    bool      `json:"forced,omitempty"`
+	// Filling are sites that are written from the beginning of the epoch on, but need not have what was written before.
+	Filling []string `json:"filling,omitempty"`
+	// Left are sites that data was moved away from. They take no part, also in later epochs.
+	Left []string `json:"left,omitempty"`
+	// Move is the move that changed the set of sites, if that is all that has changed: writers then go on.
+	Move string `json:"move,omitempty"`
 }
 
 func (e *epochRecord) name() string { return epochPrefix + fmt.Sprintf("%08d-%s", e.N, e.ID) }

@@ -79,6 +79,9 @@ type Router struct {
 	mine     map[string]*ownIntent // intents of this router, by id
 	seen     map[string]intentRecord
 	newDebts map[string]int64 // copies missed by site since the last evidence of it
+	line     lineage
+	shift    sync.Mutex // held while the set of sites changes
+	chunk    int        // entries of a migration in one record; 0 is the default. For tests of many records with few objects
 	closed   bool
 }
 
@@ -104,6 +107,12 @@ func Open(ctx context.Context, rules Decider, subject residency.Subject, sites [
 	}
 	if err := r.look(ctx); err != nil {
 		return nil, err
+	}
+	if err := r.finishSwitch(ctx); err != nil {
+		if cerr := ctx.Err(); cerr != nil {
+			return nil, cerr
+		}
+		r.log("a change of the set of sites could not be finished", "", err)
 	}
 	for _, s := range r.sites {
 		if err := r.probe(ctx, s); err != nil {

@@ -48,10 +48,11 @@ const (
 	current                 // it has taken part in the epoch from its beginning, or was reconciled with it
 	behind                  // it missed the beginning of the epoch, or lost its records
 	foreign                 // its marker is that of another subject or site
+	filling                 // it has what was written in the epoch, and is being brought what was written before
 )
 
 func (s standing) String() string {
-	return [...]string{"unseen", "current", "behind", "foreign"}[s]
+	return [...]string{"unseen", "current", "behind", "foreign", "filling"}[s]
 }
 
 // Times of the circuit breaker.
@@ -140,6 +141,12 @@ func (s *site) stands() standing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.standing
+}
+
+// takes reports whether the site takes part in writes.
+func (s *site) takes() bool {
+	st := s.stands()
+	return st == current || st == filling
 }
 
 func (s *site) setStanding(to standing, wrong error) {

@@ -132,6 +132,16 @@ func (w *writer) giveUp(err error) {
 	w.r.withdraw(w.ctx, w.own, w.plan.try)
 }
 
+// feed is the one to a site, if there is one.
+func (w *writer) feed(s *site) *feed {
+	for _, f := range w.feeds {
+		if f.s == s {
+			return f
+		}
+	}
+	return nil
+}
+
 func (w *writer) drop(feeds []*feed) {
 	for _, f := range feeds {
 		f.cancel()
@@ -171,8 +181,19 @@ func (w *writer) stillGood() error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	if w.r.later.Load() || w.r.epoch.Load().ID != w.own.epochID {
-		return fail(ErrSuperseded)
+	if err := w.r.follow(w.ctx); err != nil {
+		return err
+	}
+	if id := w.own.epochID; w.r.epoch.Load().ID != id {
+		if !w.r.continues(id) {
+			return fail(ErrSuperseded)
+		}
+		// The sites are others since the write began: those that are new get the object from the home site.
+		p, err := w.r.place(w.ctx, w.op != opCreate)
+		if err != nil {
+			return err
+		}
+		w.plan = p
 	}
 	return w.enoughLeft()
 }
@@ -183,6 +204,13 @@ func (w *writer) commit() ([]string, error) {
 	intentErrs := <-w.intents
 	var feeds []*feed
 	for i, f := range w.feeds {
+		if !contains(w.plan.try, f.s) {
+			f.drop() // data has been moved away from there since the write began
+			if err := f.s.remove(context.WithoutCancel(w.ctx), w.own.name()); err != nil {
+				w.r.log("an intent stays", f.s.Name, err)
+			}
+			continue
+		}
 		if intentErrs[i] != nil {
 			f.drop() // nothing is written where no intent could be
 			f.err = intentErrs[i]
@@ -229,8 +257,17 @@ func (w *writer) spread(feeds []*feed) error {
 	for i, f := range feeds {
 		sites[i] = f.s
 	}
+	for _, s := range w.plan.try {
+		if !contains(sites, s) && w.feed(s) == nil { // a move brought it in since the write began
+			sites, errs = append(sites, s), append(errs, nil)
+		}
+	}
 	each(sites[1:], func(s *site) error {
 		i := slices.Index(sites, s)
+		if i >= len(feeds) {
+			errs[i] = w.r.ensure(w.ctx, w.key, w.plan.home, s, &w.own.intentRecord)
+			return nil
+		}
 		errs[i] = feeds[i].finish()
 		if w.taken(errs[i]) {
 			errs[i] = w.r.ensure(w.ctx, w.key, w.plan.home, s, &w.own.intentRecord)
