@@ -14,9 +14,17 @@
 //	carekeep hold      --repo R list|place|release
 //	carekeep key       --repo R list|add|remove
 //	carekeep schedule  --file FILE [--at TIME] [--next N] [--ics FILE] [--cron LINE] [--calendar LINE]
+//	carekeep sites     --sites F status|decide|reconcile|promote|quarantine|release
+//	carekeep sites     --sites F reevaluate [--as-of DAY] | what-if RULE --ends DAY | migrate --from A [--to B]
+//	carekeep sites     --sites F evidence --out FILE | register --out FILE.html
 //
 // R is a folder or a URL of file, s3, gs or azblob. SNAPSHOT is an id, the beginning of one, or "latest".
-// A policy of retention and a schedule are JSON files, read strictly; an example of each is in this folder.
+//
+// With --sites F instead of --repo R, every command works on several sites as one: F says whose data it is, where the
+// sites are and who runs them, and each write goes only where the rules of package residency let it. What is denied is
+// explained. Any one site is a repository by itself, for --repo.
+//
+// Sites, a policy of retention and a schedule are JSON files, read strictly; an example of each is in this folder.
 //
 // The password comes from CAREKEEP_PASSWORD or the terminal. A backup on a host that holds its writer
 // credential asks for none. The exit status is 0 when the work is complete, 1 when it failed, 2 for a wrong
@@ -142,6 +150,10 @@ func (a *app) exit(err error) int {
 		return exitUsage
 	case errors.Is(err, backup.ErrIncomplete):
 		a.incomplete(err)
+		return exitIncomplete
+	}
+	if errors.As(err, new(residueError)) {
+		fmt.Fprintln(a.stderr, "carekeep:", err)
 		return exitIncomplete
 	}
 	var denied *router.DeniedError

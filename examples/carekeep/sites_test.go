@@ -343,3 +343,43 @@ func TestReview(t *testing.T) {
 	_, errs = g.run(exitFailed, "sites", "what-if", "paper:dpf-listing", "--ends", "2027-01-15")
 	require.Contains(t, errs, "do not give 3 sites")
 }
+
+// TestMigrate leaves Melbourne for Brisbane, and then the office, which decides.
+func TestMigrate(t *testing.T) {
+	g := newGroup(t, `{"mustReach": 2}`, three...)
+	dir := tree(t)
+	g.run(exitComplete, "init")
+	g.run(exitComplete, "backup", dir)
+	person := []string{"--person", "Dr Ada", "--reason", "the contract ended"}
+	migrate := func(want int, args ...string) (string, string) {
+		t.Helper()
+		return g.run(want, append(append([]string{"sites", "migrate"}, args...), person...)...)
+	}
+	g.run(exitUsage, "sites", "migrate", "--from", "melbourne")
+	migrate(exitFailed, "--from", "melbourne", "--to", "brisbane")
+	g.write(`{"copies": 3, "mustReach": 2}`, append(three, places{"brisbane", "AU-QLD", `, "operator": "three", "exposure": {"operator": "AU"}`})...)
+	out, _ := migrate(exitComplete, "--from", "melbourne", "--to", "brisbane", "--dry-run")
+	require.Contains(t, out, "the sites are then brisbane, office, sydney\n")
+	require.NoDirExists(t, filepath.Join(g.path("brisbane"), "p"))
+	out, _ = migrate(exitComplete, "--from", "melbourne", "--to", "brisbane", "--json")
+	done := last(t, out, "migrated")
+	require.Equal(t, true, done["done"])
+	require.NotZero(t, done["copied"])
+	require.NotEmpty(t, done["proof"].(map[string]any)["digest"])
+	left, err := filepath.Glob(filepath.Join(g.path("melbourne"), "[a-z]*", "*"))
+	require.NoError(t, err)
+	require.Empty(t, left)
+	one := &caller{t: t, repo: g.path("brisbane"), host: t.TempDir()}
+	out, _ = one.run(exitComplete, "check", "--read-all")
+	require.Contains(t, out, "checked 1 snapshots")
+
+	_, errs := migrate(exitFailed, "--from", "office")
+	require.Contains(t, errs, "say which site is to be promoted")
+	out, _ = migrate(exitComplete, "--from", "office", "--promote", "sydney", "--rate", "10M")
+	require.Contains(t, out, "sydney will decide")
+	g.run(exitComplete, "backup", dir)
+	out, _ = g.run(exitComplete, "sites", "migrate", "--resume")
+	require.Contains(t, out, "no migration is under way")
+	_, errs = migrate(exitFailed, "--from", "sydney", "--promote", "brisbane")
+	require.Contains(t, errs, "do not give 2 sites")
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/evidence"
@@ -80,6 +81,9 @@ func inForm(kind string, data any) (evidence.Kind, any, error) {
 	case *router.ReconcileReport:
 		return evidence.KindReconcile, reconciled(d), nil
 	}
+	if !slices.Contains([]string{"probe", "quarantine", "release", "debt-taken", "promotion"}, kind) {
+		return evidence.Kind(kind), data, nil // it has its form
+	}
 	text, err := json.Marshal(data)
 	if err != nil {
 		return "", nil, err
@@ -91,15 +95,12 @@ func inForm(kind string, data any) (evidence.Kind, any, error) {
 	switch kind {
 	case "probe":
 		return evidence.KindProbe, evidence.Probe{Outcome: d.outcome(), Found: where(d.Observed)}, nil
-	case "quarantine", "release":
-		return evidence.KindQuarantine, evidence.Quarantine{Released: kind == "release", Cause: evidence.CauseOther, Person: d.Person}, nil
 	case "debt-taken":
 		return evidence.KindDebt, evidence.Debt{Taken: d.Copies, Open: d.Copies}, nil
 	case "promotion":
-		return evidence.KindPromotion, evidence.Promotion{Epoch: d.N, To: d.Home, Person: d.Person, Cause: evidence.CauseOther,
-			Forced: d.Forced}, nil
+		return evidence.KindPromotion, evidence.Promotion{Epoch: d.N, To: d.Home, Person: d.Person, Cause: evidence.CauseOther, Forced: d.Forced}, nil
 	}
-	return evidence.Kind(kind), data, nil
+	return evidence.KindQuarantine, evidence.Quarantine{Released: kind == "release", Cause: evidence.CauseOther, Person: d.Person}, nil
 }
 
 // told is what the router tells, of all kinds but decisions and overrides.

@@ -24,7 +24,7 @@ var sample []byte
 // closing is when the practice backs up.
 var closing = rotation.Clock{Hour: 20}
 
-// grace is shorter than a night, so that each night deletes what the one before condemned.
+// grace is shorter than a night, so that a night deletes what one before condemned.
 const grace = 12 * time.Hour
 
 // clock is the clock of the practice and of its store, whose days pass in seconds: it stands at closing time of
@@ -112,17 +112,20 @@ func (c *clinic) nightly(ctx context.Context) (string, error) {
 		}
 		c.bar.share(i+1, c.nights)
 	}
-	// The morning after lets go of what the last night condemned.
-	c.clock.set(int(days) + c.nights)
-	if _, err := c.repo.Compact(ctx, &backup.CompactOptions{Grace: grace}); err != nil {
-		return "", err
+	// At the end, space is given back at once: what the first night condemns, the second deletes.
+	for i := range 2 {
+		c.clock.set(int(days) + c.nights + i)
+		if err := c.compact(ctx); err != nil {
+			return "", err
+		}
 	}
 	var err error
 	c.month.held, err = held(c.site(sydney))
-	return fmt.Sprintf("%d snapshots, every night checked, sorted out and compacted; %d forgotten", c.nights, c.month.forgotten), err
+	return fmt.Sprintf("%d snapshots, checked and sorted out every night, compacted every week; %d forgotten", c.nights, c.month.forgotten), err
 }
 
-// night is a day's work and the night after it: back up, check, forget what the policy lets go, give back space.
+// night is a day's work and the night after it: back up, check, forget what the policy lets go, and once a week give back
+// space.
 func (c *clinic) night(ctx context.Context, n int) error {
 	c.clock.set(n)
 	if _, err := practice.LiveDay(ctx, c.folder, n, &practice.Options{Seed: c.seed, Size: c.size}); err != nil {
@@ -149,6 +152,14 @@ func (c *clinic) night(ctx context.Context, n int) error {
 	if err := c.forget(ctx); err != nil {
 		return err
 	}
+	if n%7 == 0 {
+		return c.compact(ctx)
+	}
+	return c.stamp()
+}
+
+// compact gives back the space of what no snapshot needs any more.
+func (c *clinic) compact(ctx context.Context) error {
 	if _, err := c.repo.Compact(ctx, &backup.CompactOptions{Grace: grace}); err != nil {
 		return err
 	}
