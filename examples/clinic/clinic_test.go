@@ -58,6 +58,9 @@ func TestTwoDaysComeBackIdentical(t *testing.T) {
 	require.Regexp(t, `just those that the day changed: yes\n`, report)
 	require.Equal(t, 2, strings.Count(report, "database, documents and images open: yes"))
 	require.Regexp(t, `All that is stored is sound: +yes\n`, report)
+	require.Regexp(t, `Write a copy to Oregon .* refused, and nothing was written`, report)
+	require.Regexp(t, `Why no copy is in Oregon: +Health information leaves the state only under .*: not met \(Health Records and Information Privacy Act 2002 \(NSW\) sch 1 cl 14\)\n`, report)
+	require.Regexp(t, `Lose the office, open elsewhere .* from the other sites, with the password alone`, report)
 	require.Regexp(t, `straight from the snapshot: identical: yes\n`, report)
 	require.Regexp(t, `[1-9][0-9]* patients, [1-9][0-9]* scanned documents, [1-9][0-9]* letters, [1-9][0-9]* images`, report)
 	require.NotContains(t, report, "NO\n")
@@ -75,6 +78,8 @@ func TestNights(t *testing.T) {
 	require.Regexp(t, `Live and back up 10 nights .* 10 snapshots, .*; [2-4] forgotten`, report)
 	require.Regexp(t, `Nights that are kept: +([89]|10) of 12: 7 daily, [23] weekly, [12] monthly`, report)
 	require.Regexp(t, `Every kept night comes back identical: +yes\n`, report)
+	require.Regexp(t, `Go on with a new office .* the new disk at the office got [1-9]`, report)
+	require.Regexp(t, `The sites hold the same, the new office too: +yes\n`, report)
 	require.Regexp(t, `Why 20\d\d-\d\d-\d\d is kept: +.*weekly .*: first verified point of the week, for 4w`, report)
 	require.Regexp(t, `Why 20\d\d-\d\d-\d\d is not: +daily .*: first verified point of the day, older than 7d`, report)
 	require.NotContains(t, report, "NO\n")
@@ -130,9 +135,10 @@ func TestKeep(t *testing.T) {
 	var out bytes.Buffer
 	require.Equal(t, exitGood, run(t.Context(), []string{"-size", small, "-seed", "2", "-nights", "0", "-keep", keep}, &out, io.Discard))
 	requireEmpty(t, dirs)
-	for _, name := range []string{"practice", "sites/office", "sites/sydney", "sites/melbourne", "host", "restored-1", "restored-2"} {
+	for _, name := range []string{"practice", "sites/sydney", "sites/melbourne", "host", "restored-1", "restored-2"} {
 		require.DirExists(t, filepath.Join(keep, name))
 	}
+	require.NoDirExists(t, filepath.Join(keep, "sites", "office"), "it was lost")
 	require.Contains(t, out.String(), keep)
 
 	// What is kept is not written over.
