@@ -48,12 +48,8 @@ func (r *Router) deletePlan(ctx context.Context) (*plan, error) {
 	if home == nil {
 		return nil, fail(ErrHomeDown)
 	}
-	r.revive(ctx, home)
-	if !r.ready.Load() {
-		if home.stands() == unseen {
-			return nil, fail(ErrHomeDown, home.lastError())
-		}
-		return nil, fail(ErrUnfinished)
+	if err := r.homeReady(ctx, home); err != nil {
+		return nil, err
 	}
 	p := &plan{home: home, want: r.enrolled(), try: []*site{home}}
 	for _, s := range p.want {

@@ -113,10 +113,24 @@ func (r *Router) look(ctx context.Context) error {
 	for i, s := range r.sites {
 		r.stand(s, views[i], errs[i])
 	}
-	if h := r.home(); e.N == 1 && !r.ready.Load() && h != nil && h.stands() == behind && !slices.ContainsFunc(errs, isError) {
-		return r.first(ctx, views, errs) // whoever began it did not get to the end
+	if e.N == 1 && !slices.ContainsFunc(errs, isError) && r.unbegun(views) {
+		return r.first(ctx, views, errs)
 	}
 	return r.readQuarantine(ctx)
+}
+
+// unbegun reports whether whoever began the first epoch did not get to its end: then the home site has its record and is
+// not current, or no site is. A home site without the record while others are current has lost what it had.
+func (r *Router) unbegun(views []*sighting) bool {
+	name := r.epoch.Load().name()
+	none := true
+	for i, s := range r.sites {
+		if s.Name == r.epoch.Load().Home && views[i].epochs[name] > 0 && !views[i].ready[name] {
+			return true
+		}
+		none = none && !views[i].ready[name]
+	}
+	return none
 }
 
 func isError(err error) bool { return err != nil }
@@ -207,7 +221,8 @@ func (r *Router) first(ctx context.Context, views []*sighting, errs []error) err
 		}
 	}
 	r.epoch.Store(e)
-	for _, s := range r.sites {
+	home := r.home()
+	for _, s := range append(without(r.sites, home), home) { // it is last: see unbegun
 		// A home site with objects in it has to be copied first, by Reconcile.
 		if filled && s.Name != e.Home {
 			s.setStanding(behind, nil)

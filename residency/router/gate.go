@@ -97,13 +97,6 @@ func (r *Router) place(ctx context.Context, all bool) (*plan, error) {
 	if home == nil {
 		return nil, fail(ErrHomeDown)
 	}
-	r.revive(ctx, home)
-	if !r.ready.Load() {
-		if home.stands() == unseen {
-			return nil, fail(ErrHomeDown, home.lastError())
-		}
-		return nil, fail(ErrUnfinished)
-	}
 	legal, err := r.legal(ctx)
 	if err != nil {
 		return nil, err
@@ -113,6 +106,9 @@ func (r *Router) place(ctx context.Context, all bool) (*plan, error) {
 			lacks = []string{"the home site"}
 		}
 		return nil, r.denied(lacks)
+	}
+	if err := r.homeReady(ctx, home); err != nil {
+		return nil, err
 	}
 	p := &plan{home: home, want: legal}
 	if !all {
@@ -129,6 +125,18 @@ func (r *Router) place(ctx context.Context, all bool) (*plan, error) {
 		return nil, fail(ErrTooFewSites, lasts(p.want)...)
 	}
 	return p, nil
+}
+
+// homeReady is nil if the home site takes writes.
+func (r *Router) homeReady(ctx context.Context, home *site) error {
+	r.revive(ctx, home)
+	switch {
+	case r.ready.Load():
+		return nil
+	case home.stands() == unseen:
+		return fail(ErrHomeDown, home.lastError())
+	}
+	return fail(ErrUnfinished)
 }
 
 // denied is the error of a placement that the lawful sites cannot give.
@@ -249,11 +257,8 @@ func (r *Router) spare(home *site, sites []*site) []*site {
 			up = append(up, s)
 		}
 	}
-	for _, s := range rest {
-		if len(r.lacks(up)) == 0 {
-			break
-		}
-		up = append(up, s)
+	if len(r.lacks(up)) > 0 {
+		up = append(up, rest...) // one of them may be back
 	}
 	return up
 }

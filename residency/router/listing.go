@@ -40,7 +40,7 @@ func (b *bucket) ListPaged(ctx context.Context, opts *driver.ListOptions) (*driv
 	}
 	home := b.r.home()
 	var errs []error
-	if home != nil && b.r.ready.Load() && !home.isQuarantined() && b.r.mayRead(ctx, home) {
+	if home != nil && b.r.decides(ctx, home) && b.r.mayRead(ctx, home) {
 		page, err := b.merge(ctx, opts, &token, size, []*site{home})
 		if err == nil || ctx.Err() != nil {
 			return page, err

@@ -44,6 +44,23 @@ func (r *Router) order(ctx context.Context) []*site {
 	return out
 }
 
+// decides reports whether the home site's "not found" is final. It is not if another epoch has begun, which the sites
+// that answer are asked for. If none but the home site answers, its word has to do, so that one can read with it alone;
+// a home site that was replaced and cut off from the others can so be behind.
+func (r *Router) decides(ctx context.Context, home *site) bool {
+	if !r.ready.Load() || r.later.Load() || home.isQuarantined() {
+		return false
+	}
+	var ask []*site
+	for _, s := range r.enrolled() {
+		if s == home || s.stands() != foreign && !s.resting() {
+			ask = append(ask, s)
+		}
+	}
+	each(ask, func(s *site) error { return r.outdated(ctx, s) })
+	return !r.later.Load()
+}
+
 // find asks the sites in order until one has the object. The home site's "not found" is final; that of others is
 // only if the object, had its write been reported, would have to be at one of them.
 func (r *Router) find(ctx context.Context, ask func(*site) error) error {
@@ -60,7 +77,7 @@ func (r *Router) find(ctx context.Context, ask func(*site) error) error {
 		switch {
 		case !isNotFound(err):
 			errs = append(errs, err)
-		case s == r.home() && r.ready.Load() && !s.isQuarantined():
+		case s == r.home() && r.decides(ctx, s):
 			return notFound()
 		case s.isQuarantined() || s.stands() != current:
 		default:

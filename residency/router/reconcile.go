@@ -420,7 +420,7 @@ func (p *pass) payOne(ctx context.Context, d *debtRecord, from, to *site, there 
 		if equal || err != nil {
 			return equal, err
 		}
-		if d.Op == opCreate && p.r.epoch.Load().Home == from.Name && to.stands() == current {
+		if d.Op == opCreate {
 			return false, nil // two objects of one key: for the comparison to judge
 		}
 	} else if !contains(p.legal, to) {
