@@ -286,6 +286,7 @@ func TestEvidence(t *testing.T) {
 		{"inferred", residency.Inferred, time.Hour, residency.Clinical, U, "evidence.level"},
 		{"observed", residency.Observed, time.Hour, residency.Demographic, A, ""},
 		{"attested", residency.Attested, time.Hour, residency.Identifiable, A, ""},
+		{"who the patients are", residency.Declared, time.Hour, residency.Demographic, U, "evidence.level"},
 		{"accounts", residency.Declared, time.Hour, residency.Business, A, ""},
 		{"just fresh", residency.Observed, residency.MaxObservationAge - 1, residency.Identifiable, A, ""},
 		{"stale", residency.Observed, residency.MaxObservationAge, residency.Identifiable, U, "evidence.age"},

@@ -231,7 +231,7 @@ func (r *Ruleset) sum() (string, error) {
 			sets[id] = append(sets[id], map[string]any{"place": s.place, "times": s.times})
 		}
 	}
-	return digest(map[string]any{"regimes": r.regimes, "sets": sets, "enabled": r.enabled, "off": r.off, "ends": r.ends,
+	return digest(map[string]any{"regimes": r.regimes, "sets": sets, "enabled": r.enabled, "off": r.off,
 		"paperEnds": r.paperEnds, "regions": regionTable, "codes": codes})
 }
 
