@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/carekeep/carekeep/internal/servertest"
 	"github.com/carekeep/carekeep/residency/evidence"
 )
 
@@ -382,4 +383,32 @@ func TestMigrate(t *testing.T) {
 	require.Contains(t, out, "no migration is under way")
 	_, errs = migrate(exitFailed, "--from", "sydney", "--promote", "brisbane")
 	require.Contains(t, errs, "do not give 2 sites")
+}
+
+// TestSitesOnS3 keeps a copy on a server of the interface, whose host is no provider's: it is where the file says.
+func TestSitesOnS3(t *testing.T) {
+	url := servertest.S3(t)
+	g := newGroup(t, `{"mustReach": 2, "offsite": 1}`, three[0], three[1])
+	text, err := os.ReadFile(g.path("sites.json"))
+	require.NoError(t, err)
+	at := func(url string) {
+		file := bytes.Replace(text, []byte(`"bucket": "sydney"`), fmt.Appendf(nil, `"bucket": %q, "timeout": "30s"`, url), 1)
+		require.NoError(t, os.WriteFile(g.path("sites.json"), file, 0o600))
+	}
+	at(url)
+	dir := tree(t)
+	g.run(exitComplete, "init")
+	g.run(exitComplete, "backup", dir)
+	out, _ := g.run(exitComplete, "sites", "decide")
+	require.Contains(t, out, "sydney: allowed in AU-NSW")
+	out, _ = g.run(exitComplete, "compact", "--dry-run")
+	require.Contains(t, out, "1 snapshot: ")
+	one := &caller{t: t, repo: url, host: t.TempDir()}
+	out, _ = one.run(exitComplete, "check", "--read-all")
+	require.Contains(t, out, "checked 1 snapshots")
+
+	// Another bucket under the name of the site: its provider's answer, not the file, is believed.
+	at("s3://somewhere?region=us-east-1&accelerate=true&" + strings.SplitN(url, "?", 2)[1])
+	out, _ = g.run(exitFailed, "sites", "decide", "sydney")
+	require.Contains(t, out, "sydney: unknown")
 }
