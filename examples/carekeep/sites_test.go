@@ -401,6 +401,10 @@ func TestSitesOnS3(t *testing.T) {
 	g.run(exitComplete, "backup", dir)
 	out, _ := g.run(exitComplete, "sites", "decide")
 	require.Contains(t, out, "sydney: allowed in AU-NSW")
+	out, _ = g.run(exitComplete, "sites", "status", "--json")
+	status := last(t, out, "status")["sites"].([]any)
+	require.NotContains(t, status[0], "probed", "nobody can ask a folder")
+	require.Equal(t, lawful.Format(time.RFC3339), status[1].(map[string]any)["probed"])
 	out, _ = g.run(exitComplete, "compact", "--dry-run")
 	require.Contains(t, out, "1 snapshot: ")
 	one := &caller{t: t, repo: url, host: t.TempDir()}
