@@ -104,14 +104,15 @@ func (r *Router) rollForward(ctx context.Context) error {
 // rests on less.
 func (r *Router) finishOthers(ctx context.Context, ids []string) error {
 	for _, id := range ids {
-		if err := r.finishOne(ctx, id); err != nil {
+		if _, err := r.finishOne(ctx, id); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *Router) finishOne(ctx context.Context, id string) error {
+// finishOne settles one intent, and reports whether its object was seen and brought to where it has to be.
+func (r *Router) finishOne(ctx context.Context, id string) (settled bool, err error) {
 	r.mu.Lock()
 	own := r.mine[id]
 	rec, known := r.seen[id]
@@ -122,12 +123,12 @@ func (r *Router) finishOne(ctx context.Context, id string) error {
 		own.mu.Unlock()
 		switch p {
 		case flowing, done:
-			return nil // nobody can have seen it; or it is where it has to be
+			return false, nil // nobody can have seen it; or it is where it has to be
 		case asked:
 			select {
 			case <-own.done:
 			case <-ctx.Done():
-				return ctx.Err()
+				return false, ctx.Err()
 			}
 			return r.finishOne(ctx, id)
 		}
@@ -135,9 +136,9 @@ func (r *Router) finishOne(ctx context.Context, id string) error {
 	}
 	if !known {
 		if err := r.home().get(ctx, intentPrefix+id, &rec); isNotFound(err) {
-			return nil // it has been finished meanwhile
+			return false, nil // it has been finished meanwhile
 		} else if err != nil {
-			return err
+			return false, err
 		}
 		r.remember(rec)
 	}
@@ -155,29 +156,31 @@ func (r *Router) remember(rec intentRecord) {
 }
 
 // settleKey brings the sites to the home site's state of a key, and then removes the intent that said that they may
-// not be.
-func (r *Router) settleKey(ctx context.Context, rec *intentRecord) error {
+// not be. It reports whether there was anything to bring.
+func (r *Router) settleKey(ctx context.Context, rec *intentRecord) (settled bool, err error) {
 	unlock, err := r.keys.lock(ctx, rec.Key)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
 	home := r.home()
 	there, err := home.exists(ctx, rec.Key)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !there && rec.Op != opDelete {
-		return nil // its writer may be about to write; what is not there, nobody relies on
+		return false, nil // its writer may be about to write; what is not there, nobody relies on
 	}
 	p, err := r.place(ctx, rec.Op != opCreate)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !there {
-		return r.settleDelete(ctx, rec, p)
+		err = r.settleDelete(ctx, rec, p)
+	} else {
+		err = r.settleWrite(ctx, rec, p)
 	}
-	return r.settleWrite(ctx, rec, p)
+	return err == nil, err
 }
 
 // settleWrite brings an object that the home site has to the others.
