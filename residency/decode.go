@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 	_ "time/tzdata" // the zones of the world, for machines that have none
@@ -66,8 +67,34 @@ type located struct {
 
 // fail returns an error at a field, or at the beginning where the field is not there.
 func (l located) fail(id, field string, err error) error {
-	offset := max(0, bytes.Index(l.raw, []byte(`"`+field+`"`)))
-	return l.at(id, offset, err)
+	return l.at(id, fieldOffset(l.raw, field), err)
+}
+
+// fieldOffset returns where the name of a field stands in an object: of its own fields, or else of those within, or 0.
+func fieldOffset(object []byte, field string) int {
+	dec := json.NewDecoder(bytes.NewReader(object))
+	depth, name := 0, true
+	for {
+		tok, err := dec.Token()
+		if err != nil {
+			return max(0, bytes.Index(object, []byte(`"`+field+`"`)))
+		}
+		switch v := tok.(type) {
+		case json.Delim:
+			if v == '{' || v == '[' {
+				depth++
+			} else {
+				depth--
+			}
+			name = depth == 1
+			continue
+		case string:
+			if depth == 1 && name && v == field {
+				return int(dec.InputOffset()) - len(field) - len(`""`)
+			}
+		}
+		name = depth == 1 && !name
+	}
 }
 
 func (l located) at(id string, offset int, err error) error {
@@ -82,6 +109,13 @@ const fields = " regime extends title zone binds default access papers tags inFo
 // decode reads one file strictly, as far as it can be judged alone.
 func decode(file RuleFile) (*regime, error) {
 	top := located{file: &file, raw: file.Data}
+	var whatever any
+	if offset, err := strictjson.Decode(file.Data, &whatever); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			offset, err = len(file.Data), errors.New("the file ends too early")
+		}
+		return nil, top.at("", offset, err)
+	}
 	if offset, err := strictjson.Fields(file.Data, names(file.Data)); err != nil {
 		return nil, top.at("", offset, err)
 	}

@@ -117,11 +117,7 @@ func (h *hearing) concerns() truth {
 	if tagged == no && b.All || tagged == yes && !b.All {
 		return tagged
 	}
-	origin := no
-	for _, o := range s.Origins {
-		origin = max(origin, h.within(o, b.Origins))
-	}
-	return origin
+	return h.from("", b.Origins)
 }
 
 func (h *hearing) inForce() truth {
@@ -185,13 +181,25 @@ func (h *hearing) scope(r *rule, p judged) truth {
 		t = min(t, not(h.within(p.place, r.ExceptPlaces)))
 	}
 	if t > no && len(w.Origins) > 0 {
-		origin := no
-		for _, o := range s.Origins {
-			origin = max(origin, h.within(o, w.Origins))
-		}
-		t = min(t, origin)
+		t = min(t, h.from(r.Kind, w.Origins))
 	}
 	return t
+}
+
+// from says whether the data is of origins that a rule is limited to. A permit must be for all of them, so that one
+// more origin never permits more.
+func (h *hearing) from(kind string, list []Place) truth {
+	var each []truth
+	for _, o := range h.q.Subject.Origins {
+		each = append(each, h.within(o, list))
+	}
+	switch {
+	case len(each) == 0:
+		return no
+	case kind == kindPermit:
+		return slices.Min(each)
+	}
+	return slices.Max(each)
 }
 
 // value returns the value of a rule in force on the day, also for those whom a paper grandfathers in.

@@ -121,7 +121,7 @@ func (r *rule) validate() *fieldError {
 	case r.Kind == kindDemand && len(r.Needs)+len(r.AnyOf) == 0:
 		return bad("needs", "expected what the rule demands")
 	}
-	return cmp.Or(r.validateLists(), r.validateSources(), r.Grandfather.validate())
+	return cmp.Or(r.validateLists(), r.validateSources(), r.validateValues(), r.Grandfather.validate())
 }
 
 // ended reports whether the rule is over for good, and needs no review. A sunset can be put off.
@@ -152,6 +152,10 @@ func (r *rule) validateSources() *fieldError {
 	case !r.ReviewBy.IsZero() && (!r.ReviewBy.Valid() || r.ReviewBy.Before(r.Checked)):
 		return &fieldError{"reviewBy", "expected a day that is not before the one on which it was checked"}
 	}
+	return nil
+}
+
+func (r *rule) validateValues() *fieldError {
 	if err := r.Values.validate(); err != nil {
 		return &fieldError{"values", strings.TrimPrefix(err.Error(), "values: ")}
 	}
@@ -199,15 +203,6 @@ func (g *grandfather) validate() *fieldError {
 // conditions returns all conditions of the rule.
 func (r *rule) conditions() []condition {
 	return slices.Concat(r.Needs, slices.Concat(r.AnyOf...))
-}
-
-// places returns all lists of places of the rule.
-func (r *rule) placeLists() [][]Place {
-	lists := [][]Place{r.Places, r.ExceptPlaces, r.When.Origins}
-	for _, c := range r.conditions() {
-		lists = append(lists, c.places)
-	}
-	return lists
 }
 
 // validPlaces refuses what is neither a code of ISO 3166 nor the name of a set.
