@@ -11,8 +11,8 @@ import (
 	"github.com/carekeep/carekeep/residency"
 )
 
-// world is a question about the rules of one country, and the answer.
-type world struct {
+// question is one about the rules of one country, and the answer.
+type question struct {
 	name    string
 	on      string // the day whose law is asked for
 	known   string // and the day whose knowledge; empty for all
@@ -98,8 +98,8 @@ func TestRegimesOfTheWorld(t *testing.T) {
 	}
 }
 
-func oceania() []world {
-	return []world{
+func oceania() []question {
+	return []question{
 		{name: "mhr abroad at once", on: "2012-06-29", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-1"), papers: "compatible-privacy-law", want: D, by: "au-mhr.s77"},
 		{name: "mhr abroad", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-1"), papers: "compatible-privacy-law", want: D, by: "au-mhr.s77"},
 		{name: "mhr at home at once", on: "2012-06-29", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), want: A},
@@ -135,8 +135,8 @@ func oceania() []world {
 	}
 }
 
-func america() []world {
-	return []world{
+func america() []question {
+	return []question{
 		{name: "hipaa without baa", on: "2026-11-22", origin: "US-OR", at: aws("us-west-2"), want: U, by: "us-hipaa.baa"},
 		{name: "hipaa", on: "2026-11-22", origin: "US-OR", at: aws("us-west-2"), want: A},
 		{name: "hipaa abroad", on: "2026-11-22", origin: "US-OR", at: aws("eu-west-1"), want: A},
@@ -180,8 +180,8 @@ func america() []world {
 	}
 }
 
-func elsewhere() []world {
-	return []world{
+func elsewhere() []question {
+	return []question{
 		{name: "swiss at home", on: "2026-11-22", origin: "CH", at: aws("eu-central-2"), want: A, owes: "know-exposure"},
 		{name: "swiss in germany", on: "2026-11-22", origin: "CH", at: aws("eu-central-1"), want: A, by: "ch-fadp.annex-1"},
 		{name: "swiss in france, not confirmed", on: "2026-11-22", origin: "CH", at: aws("eu-west-3"), want: U},
@@ -212,8 +212,8 @@ func elsewhere() []world {
 }
 
 // firstDays asks on the last day before a rule and on its first.
-func firstDays() []world {
-	return []world{
+func firstDays() []question {
+	return []question{
 		{name: "app 8, eve", on: "2014-03-11", origin: "AU-QLD", at: aws("ap-southeast-1"), want: A, free: "au-privacy.app-8"},
 		{name: "app 8", on: "2014-03-12", origin: "AU-QLD", at: aws("ap-southeast-1"), want: A, owes: "au-privacy.app-8"},
 		{name: "mhr handling, eve", on: "2012-06-28", origin: "AU-QLD", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), support: []residency.Place{"IN"}, keys: residency.ProviderHeld, want: A},
