@@ -3,9 +3,11 @@ package residency_test
 import (
 	"encoding/json"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/carekeep/carekeep/residency"
@@ -583,6 +585,30 @@ func TestRequestErrors(t *testing.T) {
 	d := decide(t, r, q)
 	require.Equal(t, A, d.Verdict)
 	require.Equal(t, []string{"the class is not given: the data is judged as identifiable"}, d.Warnings)
+}
+
+// One ruleset serves many at once, also while others are made from it.
+func TestManyAtOnce(t *testing.T) {
+	r := rules(t)
+	q := ask("DE IE", "aws us-east-1", "dpf-listing scc/2021 tia")
+	want := decide(t, r, q)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 5 {
+				d, err := r.Decide(q)
+				assert.NoError(t, err)
+				assert.Equal(t, want, d)
+				ended, err := r.EndRule("eu-gdpr.adequacy.us-dpf", day(t, "2026-11-01"))
+				assert.NoError(t, err)
+				d, err = ended.Decide(q)
+				assert.NoError(t, err)
+				assert.NotEqual(t, A, d.Verdict)
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, want, decide(t, r, q))
 }
 
 // A decision is data: it can be kept, read again and made again.
