@@ -1,6 +1,7 @@
 package s3probe_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,6 +128,7 @@ func TestProbe(t *testing.T) {
 	const r2 = "https://0123456789abcdef0123456789abcdef."
 	for name, c := range map[string]struct {
 		endpoint, region string // of the client
+		url              string // that the prober is told; empty: the endpoint
 		replies          replies
 		want             residency.Location
 		codes            []string
@@ -215,6 +217,32 @@ func TestProbe(t *testing.T) {
 			replies: replies{"HEAD practice": {200, "", "", ""}, "location practice": {200, "", location("EU"), ""}, "replication practice": none},
 			want:    loc("gcp", "", residency.Declared),
 			codes:   []string{"region-not-told"}},
+		"Google through S3, whatever it says": {endpoint: "https://storage.googleapis.com", region: "auto",
+			replies: replies{"HEAD practice": {200, "us", "", ""}, "replication practice": none},
+			want:    loc("gcp", "", residency.Declared),
+			codes:   []string{"region-not-told"}},
+		"the client uses an edge that nobody said": {endpoint: "https://s3-accelerate.amazonaws.com", url: "s3://practice", region: "eu-central-1",
+			replies: replies{"HEAD practice": {200, "eu-central-1", "", ""}, "replication practice": none},
+			want:    loc("aws", "eu-central-1", residency.Observed),
+			codes:   []string{"edge"}},
+		"another host than the URL's": {endpoint: "https://s3.eu-west-1.wasabisys.com", url: "s3://practice?endpoint=https://s3.eu-west-1.amazonaws.com", region: "eu-west-1",
+			replies: replies{"HEAD practice": {200, "eu-west-1", "", ""}, "replication practice": none},
+			want:    loc("wasabi", "eu-west-1", residency.Observed),
+			codes:   []string{"endpoint-differs"}},
+		"Wasabi, neither header nor region in the host": {endpoint: "https://s3.wasabisys.com", region: "us-east-1",
+			replies:  replies{"HEAD practice": {200, "", "", ""}, "location practice": {200, "", location("eu-central-2"), ""}, "replication practice": none},
+			want:     loc("wasabi", "eu-central-2", residency.Inferred),
+			codes:    []string{"region-not-told"},
+			evidence: map[string]string{"location-constraint": "eu-central-2"}},
+		"Amazon has no such request, as for an access point": {region: "eu-central-1",
+			replies: replies{"HEAD practice": {200, "eu-central-1", "", ""}, "replication practice": {405, "", errorBody("MethodNotAllowed"), ""}},
+			want:    loc("aws", "eu-central-1", residency.Inferred),
+			codes:   []string{"replication-unreadable"}},
+		"replication to a local zone": {region: "us-east-1",
+			replies: replies{"HEAD practice": {200, "us-east-1", "", ""}, "HEAD far": {200, "us-east-1", "", "LocalZone"},
+				"replication practice": {200, "", replication(rule("Enabled", "far")), ""}},
+			want:  loc("aws", "us-east-1", residency.Observed),
+			codes: []string{"replica-unplaced"}},
 		"nobody's host": {endpoint: "https://storage.example.com", region: "us-east-1",
 			replies: replies{"HEAD practice": {200, "us-east-1", "", ""}},
 			want:    loc("", "", residency.Declared),
@@ -223,7 +251,7 @@ func TestProbe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := &stub{replies: c.replies}
 			b := open(t, s, c.endpoint, c.region)
-			o, err := s3probe.New(&s3probe.Options{Now: func() time.Time { return now }}).Probe(t.Context(), b, probe.Ref{Bucket: "practice", URL: c.endpoint})
+			o, err := s3probe.New(&s3probe.Options{Now: func() time.Time { return now }}).Probe(t.Context(), b, probe.Ref{Bucket: "practice", URL: cmp.Or(c.url, c.endpoint)})
 			require.NoError(t, err)
 			require.Equal(t, c.want, o.Location)
 			require.Equal(t, c.codes, codes(o))
@@ -289,6 +317,10 @@ func TestErrors(t *testing.T) {
 		status  int
 	}{
 		"no bucket":           {nil, true, 404},
+		"no bucket, a region": {map[string]reply{"HEAD practice": {404, "eu-central-1", "", ""}}, true, 404},
+		"too many requests":   {map[string]reply{"HEAD practice": {429, "eu-central-1", "", ""}}, false, 429},
+		"too many requests for replication": {map[string]reply{"HEAD practice": {200, "eu-central-1", "", ""},
+			"replication practice": {429, "", errorBody("TooManyRequests"), ""}}, false, 429},
 		"server error":        {map[string]reply{"HEAD practice": {500, "", "", ""}}, false, 500},
 		"redirect to nowhere": {map[string]reply{"HEAD practice": {301, "", "", ""}}, false, 301},
 		"replication fails": {map[string]reply{"HEAD practice": {200, "eu-central-1", "", ""},
