@@ -38,6 +38,7 @@ var hosts = []named{
 	{"practice.blob.core.usgovcloudapi.net", "azure", ""},
 	{"practice.blob.core.chinacloudapi.cn", "azure", ""},
 	{r2Account + ".r2.cloudflarestorage.com", "cloudflare-r2", "auto"},
+	{"bucket." + r2Account + ".r2.cloudflarestorage.com", "cloudflare-r2", "auto"},
 	{r2Account + ".eu.r2.cloudflarestorage.com", "cloudflare-r2", "jurisdiction:eu"},
 	{r2Account + ".us.r2.cloudflarestorage.com", "cloudflare-r2", "jurisdiction:us"},
 	{r2Account + ".fedramp.r2.cloudflarestorage.com", "cloudflare-r2", "jurisdiction:fedramp"},

@@ -11,8 +11,8 @@ import (
 	"github.com/carekeep/carekeep/residency"
 )
 
-// world is a question about the rules of one country, and the answer.
-type world struct {
+// question is one about the rules of one country, and the answer.
+type question struct {
 	name    string
 	on      string // the day whose law is asked for
 	known   string // and the day whose knowledge; empty for all
@@ -24,7 +24,8 @@ type world struct {
 	keys    residency.Holder
 	want    residency.Verdict
 	by      string // a rule that must be among the reasons
-	owes    string // a code of an obligation
+	owes    string // the code of an obligation, or the rule that gives one
+	free    string // a rule that gives none
 }
 
 func aws(region string) residency.Location {
@@ -41,7 +42,7 @@ func onsite(p residency.Place) residency.Location {
 
 func TestRulesOfTheWorld(t *testing.T) {
 	rules := rules(t)
-	for _, c := range slices.Concat(oceania(), america(), elsewhere()) {
+	for _, c := range slices.Concat(oceania(), america(), elsewhere(), firstDays()) {
 		t.Run(c.name, func(t *testing.T) {
 			c := c
 			if c.at.Provider != "" {
@@ -65,9 +66,11 @@ func TestRulesOfTheWorld(t *testing.T) {
 			if c.by != "" {
 				require.True(t, slices.ContainsFunc(d.Reasons, func(r residency.Reason) bool { return r.Rule == c.by && r.Verdict == c.want }), "%s: %+v", c.by, d.Reasons)
 			}
-			if c.owes != "" {
-				require.True(t, slices.ContainsFunc(d.Obligations, func(o residency.Obligation) bool { return o.Code == c.owes }), "%s: %+v", c.owes, d.Obligations)
+			owed := func(what string) bool {
+				return slices.ContainsFunc(d.Obligations, func(o residency.Obligation) bool { return o.Code == what || o.Rule == what })
 			}
+			require.True(t, c.owes == "" || owed(c.owes), "%s: %+v", c.owes, d.Obligations)
+			require.True(t, c.free == "" || !owed(c.free), "%s: %+v", c.free, d.Obligations)
 		})
 	}
 }
@@ -95,8 +98,8 @@ func TestRegimesOfTheWorld(t *testing.T) {
 	}
 }
 
-func oceania() []world {
-	return []world{
+func oceania() []question {
+	return []question{
 		{name: "mhr abroad at once", on: "2012-06-29", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-1"), papers: "compatible-privacy-law", want: D, by: "au-mhr.s77"},
 		{name: "mhr abroad", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-1"), papers: "compatible-privacy-law", want: D, by: "au-mhr.s77"},
 		{name: "mhr at home at once", on: "2012-06-29", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), want: A},
@@ -132,8 +135,8 @@ func oceania() []world {
 	}
 }
 
-func america() []world {
-	return []world{
+func america() []question {
+	return []question{
 		{name: "hipaa without baa", on: "2026-11-22", origin: "US-OR", at: aws("us-west-2"), want: U, by: "us-hipaa.baa"},
 		{name: "hipaa", on: "2026-11-22", origin: "US-OR", at: aws("us-west-2"), want: A},
 		{name: "hipaa abroad", on: "2026-11-22", origin: "US-OR", at: aws("eu-west-1"), want: A},
@@ -177,8 +180,8 @@ func america() []world {
 	}
 }
 
-func elsewhere() []world {
-	return []world{
+func elsewhere() []question {
+	return []question{
 		{name: "swiss at home", on: "2026-11-22", origin: "CH", at: aws("eu-central-2"), want: A, owes: "know-exposure"},
 		{name: "swiss in germany", on: "2026-11-22", origin: "CH", at: aws("eu-central-1"), want: A, by: "ch-fadp.annex-1"},
 		{name: "swiss in france, not confirmed", on: "2026-11-22", origin: "CH", at: aws("eu-west-3"), want: U},
@@ -205,5 +208,60 @@ func elsewhere() []world {
 		{name: "russia with a mirror", on: "2025-07-01", origin: "RU", at: aws("eu-north-1"), papers: "ru-primary-database ru-transfer-notified", want: D},
 		{name: "kenya has no rules here", on: "2026-11-22", origin: "KE", at: aws("af-south-1"), want: U},
 		{name: "in asia somewhere", on: "2026-11-22", origin: "SG", at: residency.Location{Provider: "gcp", Region: "ASIA"}, papers: "sg-comparable-protection", want: U},
+	}
+}
+
+// firstDays asks on the last day before a rule and on its first.
+func firstDays() []question {
+	return []question{
+		{name: "app 8, eve", on: "2014-03-11", origin: "AU-QLD", at: aws("ap-southeast-1"), want: A, free: "au-privacy.app-8"},
+		{name: "app 8", on: "2014-03-12", origin: "AU-QLD", at: aws("ap-southeast-1"), want: A, owes: "au-privacy.app-8"},
+		{name: "mhr handling, eve", on: "2012-06-28", origin: "AU-QLD", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), support: []residency.Place{"IN"}, keys: residency.ProviderHeld, want: A},
+		{name: "mhr handling", on: "2012-06-29", origin: "AU-QLD", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), support: []residency.Place{"IN"}, keys: residency.ProviderHeld, want: D},
+		{name: "hpp 14, eve", on: "2004-08-31", origin: "AU-NSW", at: aws("ap-southeast-1"), want: A},
+		{name: "hpp 14", on: "2004-09-01", origin: "AU-NSW", at: aws("ap-southeast-1"), want: U, by: "au-nsw.hpp-14"},
+		{name: "hpp 14 within australia, eve", on: "2004-08-31", origin: "AU-NSW", at: aws("ap-southeast-4"), want: A, free: "au-nsw.hpp-14-australia"},
+		{name: "hpp 14 within australia", on: "2004-09-01", origin: "AU-NSW", at: aws("ap-southeast-4"), want: A, owes: "au-nsw.hpp-14-australia"},
+		{name: "hpp 9, eve", on: "2002-06-30", origin: "AU-VIC", at: aws("ap-southeast-1"), want: A},
+		{name: "hpp 9", on: "2002-07-01", origin: "AU-VIC", at: aws("ap-southeast-1"), want: U, by: "au-vic.hpp-9"},
+		{name: "hpp 9 within australia, eve", on: "2002-06-30", origin: "AU-VIC", at: aws("ap-southeast-2"), want: A, free: "au-vic.hpp-9-australia"},
+		{name: "hpp 9 within australia", on: "2002-07-01", origin: "AU-VIC", at: aws("ap-southeast-2"), want: A, owes: "au-vic.hpp-9-australia"},
+		{name: "racgp", on: "2023-04-21", origin: "AU-QLD", at: aws("ap-southeast-1"), want: U, by: "au-racgp.compatible-law"},
+		{name: "racgp locations, eve", on: "2023-04-20", origin: "AU-QLD", at: aws("ap-southeast-2"), want: A, free: "au-racgp.record-locations"},
+		{name: "racgp locations", on: "2023-04-21", origin: "AU-QLD", at: aws("ap-southeast-2"), want: A, owes: "au-racgp.record-locations"},
+		{name: "nz policy, eve", on: "2009-12-31", origin: "NZ", at: aws("ap-southeast-6"), want: A},
+		{name: "nz policy", on: "2010-01-01", origin: "NZ", at: aws("ap-southeast-6"), want: A, by: "nz-policy.domiciled"},
+		{name: "nz rule 12, eve", on: "2020-11-30", origin: "NZ", at: aws("ap-southeast-2"), papers: "nz-risk-assessment", want: A},
+		{name: "nz rule 12", on: "2020-12-01", origin: "NZ", at: aws("ap-southeast-2"), papers: "nz-risk-assessment", want: U, by: "nz-hipc.rule-12"},
+		{name: "pipeda, eve", on: "2000-12-31", origin: "CA-AB", at: aws("us-west-2"), want: A, free: "ca-pipeda.accountability"},
+		{name: "pipeda", on: "2001-01-01", origin: "CA-AB", at: aws("us-west-2"), want: A, owes: "ca-pipeda.accountability"},
+		{name: "bc, eve", on: "2004-10-20", origin: "CA-BC", tags: []residency.Tag{"public-body"}, at: aws("us-west-2"), want: A},
+		{name: "bc", on: "2004-10-21", origin: "CA-BC", tags: []residency.Tag{"public-body"}, at: aws("us-west-2"), want: U, by: "ca-bc.fippa-30-1"},
+		{name: "ns, eve", on: "2006-11-14", origin: "CA-NS", tags: []residency.Tag{"public-body"}, at: aws("us-west-2"), want: A},
+		{name: "ns", on: "2006-11-15", origin: "CA-NS", tags: []residency.Tag{"public-body"}, at: aws("us-west-2"), want: U, by: "ca-ns.piidpa-5"},
+		{name: "nb, eve", on: "2010-08-31", origin: "CA-NB", at: aws("us-west-2"), want: A},
+		{name: "nb", on: "2010-09-01", origin: "CA-NB", at: aws("us-west-2"), want: U, by: "ca-nb.phipaa"},
+		{name: "on, eve", on: "2004-10-31", origin: "CA-ON", at: aws("us-west-2"), want: A, free: "ca-on.phipa-50"},
+		{name: "on", on: "2004-11-01", origin: "CA-ON", at: aws("us-west-2"), want: A, owes: "ca-on.phipa-50"},
+		{name: "qc, eve", on: "2023-09-21", origin: "CA-QC", at: aws("ca-west-1"), want: A, free: "ca-qc.private-17"},
+		{name: "qc", on: "2023-09-22", origin: "CA-QC", at: aws("ca-west-1"), want: A, owes: "ca-qc.private-17"},
+		{name: "qc hssi, eve", on: "2024-06-30", origin: "CA-QC", at: aws("ca-west-1"), want: A, free: "ca-qc-hssi.outside"},
+		{name: "qc hssi", on: "2024-07-01", origin: "CA-QC", at: aws("ca-west-1"), want: A, owes: "ca-qc-hssi.outside"},
+		{name: "swiss home", on: "2023-09-01", origin: "CH", at: aws("eu-central-2"), want: A, owes: "ch-fadp.us-exposure"},
+		{name: "swiss annex", on: "2023-09-01", origin: "CH", at: aws("eu-central-1"), want: A, by: "ch-fadp.annex-1"},
+		{name: "swiss annex, canada", on: "2023-09-01", origin: "CH", at: aws("ca-central-1"), papers: "pipeda", want: A, by: "ch-fadp.annex-1-canada"},
+		{name: "swiss safeguards", on: "2023-09-01", origin: "CH", at: aws("us-east-1"), papers: "bcr tia", want: A, by: "ch-fadp.safeguards"},
+		{name: "singapore, eve", on: "2014-07-01", origin: "SG", at: aws("ap-southeast-1"), want: U},
+		{name: "singapore", on: "2014-07-02", origin: "SG", at: aws("ap-southeast-1"), want: A},
+		{name: "emirates, eve", on: "2019-04-30", origin: "AE", at: aws("me-central-1"), want: U},
+		{name: "emirates", on: "2019-05-01", origin: "AE", at: aws("eu-west-1"), want: U, by: "ae-health.art-13"},
+		{name: "emirates exceptions, eve", on: "2021-05-15", origin: "AE", at: aws("eu-west-1"), papers: "ae-exception/insurance", want: U, by: "ae-health.art-13"},
+		{name: "emirates exceptions", on: "2021-05-16", origin: "AE", at: aws("eu-west-1"), papers: "ae-exception/insurance", want: A, by: "ae-health.exceptions"},
+		{name: "saudi, eve", on: "2024-09-13", origin: "SA", at: onsite("SA"), want: U},
+		{name: "saudi", on: "2024-09-14", origin: "SA", at: onsite("SA"), want: A},
+		{name: "china, eve", on: "2014-05-04", origin: "CN", at: aws("cn-north-1"), want: U},
+		{name: "china", on: "2014-05-05", origin: "CN", at: aws("cn-north-1"), want: A, by: "cn-pipl.home"},
+		{name: "russia, eve", on: "2015-08-31", origin: "RU", at: onsite("RU"), want: U},
+		{name: "russia", on: "2015-09-01", origin: "RU", at: onsite("RU"), want: A, by: "ru-152.home"},
 	}
 }

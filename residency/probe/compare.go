@@ -60,7 +60,7 @@ func (o Observation) Settle(declared residency.Location) residency.Location {
 			l.Redundancy, l.Level = declared.Redundancy, residency.Declared
 		}
 	}
-	l.Places = slices.Compact(slices.Sorted(slices.Values(append(l.Places, declared.Places...))))
+	l.Places = slices.Compact(slices.Sorted(slices.Values(slices.Concat(l.Places, declared.Places))))
 	if match, _ := Compare(declared, o); match && declared.Level == residency.Attested && l.Level == residency.Observed {
 		l.Level = residency.Attested
 	}

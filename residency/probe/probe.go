@@ -74,7 +74,7 @@ func (o *Observation) Replica(provider, region string) {
 			Text: fmt.Sprintf("copies are kept in region %s of %s, whose place is not known: end the replication", clip(region), clip(provider))})
 		return
 	}
-	o.Location.Places = slices.Compact(slices.Sorted(slices.Values(append(o.Location.Places, r.Places...))))
+	o.Location.Places = slices.Compact(slices.Sorted(slices.Values(slices.Concat(o.Location.Places, r.Places))))
 }
 
 // unplaced returns the first problem that makes the location unknown, or nil.

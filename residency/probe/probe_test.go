@@ -133,6 +133,8 @@ func TestSettle(t *testing.T) {
 	o.Report(probe.Problem{Code: "replica-unplaced", Unplaced: true})
 	got := o.Settle(location{Provider: "aws", Region: "eu-central-1"})
 	require.Empty(t, got.Region, "the rules would take the place as known")
+	got.Places[0] = "XX"
+	require.Equal(t, places{"IE"}, o.Location.Places)
 	o.Location.Provider = ""
 	got = o.Settle(location{Places: places{"DE"}})
 	require.Empty(t, got.Places, "the rules would take the place as known")
@@ -185,8 +187,9 @@ func TestReplica(t *testing.T) {
 		require.Len(t, o.Problems, i+1)
 		require.True(t, o.Problems[i].Unplaced)
 	}
-	o.Replica("cloudflare-r2", "weur")
-	require.Len(t, o.Problems, 4)
+	o.Replica("cloudflare-r2", "weur") // a hint
+	o.Replica("aws", "sa-west-1")      // announced
+	require.Len(t, o.Problems, 5)
 }
 
 func TestObservationIsData(t *testing.T) {

@@ -40,13 +40,12 @@ func head(ctx context.Context, c *s3.Client, bucket string) (answer, error) {
 		return a, nil
 	}
 	// Amazon answers 301 or 400 for a bucket of another region and 403 for another's bucket, and says the region.
-	switch {
-	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
-		return a, nil
-	case a.region != "" && a.status >= 300 && a.status < 500 && a.status != http.StatusNotFound:
+	f := failure("head bucket", err)
+	known := a.region != "" || a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
+	if known && refused(f) && a.status != http.StatusNotFound {
 		return a, nil
 	}
-	return answer{}, failure("head bucket", err)
+	return answer{}, f
 }
 
 // listen notes the host and the header of the answer. It stands next to the wire, so it sees each attempt's, and the

@@ -1,6 +1,7 @@
 package s3probe_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -120,110 +121,11 @@ func codes(o probe.Observation) (codes []string) {
 }
 
 func TestProbe(t *testing.T) {
-	type replies = map[string]reply
-	loc := func(provider, region string, level residency.Level, places ...residency.Place) residency.Location {
-		return residency.Location{Provider: provider, Region: region, Level: level, Places: places, At: now}
-	}
-	const r2 = "https://0123456789abcdef0123456789abcdef."
-	for name, c := range map[string]struct {
-		endpoint, region string // of the client
-		replies          replies
-		want             residency.Location
-		codes            []string
-		evidence         map[string]string
-	}{
-		"header": {region: "eu-central-1",
-			replies:  replies{"HEAD practice": {200, "eu-central-1", "", ""}, "replication practice": none},
-			want:     loc("aws", "eu-central-1", residency.Observed),
-			evidence: map[string]string{"host": "s3.eu-central-1.amazonaws.com", "status": "200", "x-amz-bucket-region": "eu-central-1", "replication": "none"}},
-		"another region, 301": {region: "eu-central-1",
-			replies:  replies{"HEAD practice": {301, "us-east-2", "", ""}, "replication practice": none},
-			want:     loc("aws", "us-east-2", residency.Observed),
-			codes:    []string{"region-differs"},
-			evidence: map[string]string{"status": "301"}},
-		"another region, 400": {region: "eu-central-1",
-			replies: replies{"HEAD practice": {400, "us-east-2", "", ""}, "replication practice": none},
-			want:    loc("aws", "us-east-2", residency.Observed),
-			codes:   []string{"region-differs"}},
-		"403 with a region, replication refused": {region: "eu-central-1",
-			replies: replies{"HEAD practice": {403, "eu-central-1", "", ""}, "replication practice": {403, "", errorBody("AccessDenied"), ""}},
-			want:    loc("aws", "eu-central-1", residency.Inferred),
-			codes:   []string{"forbidden", "replication-unreadable"}},
-		"403 without a region": {endpoint: "https://s3.eu-central-1.wasabisys.com", region: "eu-central-1",
-			replies: replies{"HEAD practice": {403, "", "", ""}, "replication practice": {403, "", errorBody("AccessDenied"), ""}},
-			want:    loc("wasabi", "eu-central-1", residency.Inferred),
-			codes:   []string{"forbidden", "region-not-told", "replication-unreadable"}},
-		"legacy, empty": {region: "us-east-1",
-			replies:  replies{"HEAD practice": {200, "", "", ""}, "location practice": {200, "", location(""), ""}, "replication practice": none},
-			want:     loc("aws", "us-east-1", residency.Observed),
-			evidence: map[string]string{"location-constraint": "(empty)"}},
-		"legacy, EU": {region: "eu-west-1",
-			replies: replies{"HEAD practice": {200, "", "", ""}, "location practice": {200, "", location("EU"), ""}, "replication practice": none},
-			want:    loc("aws", "eu-west-1", residency.Observed)},
-		"replication, also switched off": {region: "ca-central-1",
-			replies: replies{"HEAD practice": {200, "ca-central-1", "", ""}, "HEAD near": {403, "ca-central-1", "", ""},
-				"HEAD far": {301, "eu-west-2", "", ""}, "HEAD off": {200, "eu-central-1", "", ""},
-				"replication practice": {200, "", replication(rule("Enabled", "near"), rule("Enabled", "far"), rule("Disabled", "off")), ""}},
-			want:     loc("aws", "ca-central-1", residency.Observed, "DE-HE", "GB-ENG"),
-			evidence: map[string]string{"replication": "3 rules", "replica-regions": "ca-central-1 eu-west-2 eu-central-1"}},
-		"replication to nobody knows where": {region: "ca-central-1",
-			replies: replies{"HEAD practice": {200, "ca-central-1", "", ""}, "HEAD far": {403, "", "", ""},
-				"replication practice": {200, "", replication(rule("Enabled", "far")), ""}},
-			want:  loc("aws", "ca-central-1", residency.Observed),
-			codes: []string{"replica-unplaced"}},
-		"replication to a region that nobody knows": {region: "ca-central-1",
-			replies: replies{"HEAD practice": {200, "ca-central-1", "", ""}, "HEAD far": {200, "xx-north-9", "", ""},
-				"replication practice": {200, "", replication(rule("Enabled", "far")), ""}},
-			want:  loc("aws", "ca-central-1", residency.Observed),
-			codes: []string{"replica-unplaced"}},
-		"replication to a bucket that is gone": {region: "ca-central-1",
-			replies: replies{"HEAD practice": {200, "ca-central-1", "", ""}, "replication practice": {200, "", replication(rule("Enabled", "far")), ""}},
-			want:    loc("aws", "ca-central-1", residency.Observed),
-			codes:   []string{"replica-missing"}},
-		"local zone": {region: "us-east-1",
-			replies: replies{"HEAD practice": {200, "us-east-1", "", "LocalZone"}, "replication practice": none},
-			want:    loc("aws", "us-east-1", residency.Observed), codes: []string{"local-zone"}},
-		// The same name of a region means London here, and Ireland at Amazon.
-		"Wasabi, header": {endpoint: "https://s3.eu-west-1.wasabisys.com", region: "eu-west-1",
-			replies: replies{"HEAD practice": {200, "eu-west-1", "", ""}, "replication practice": {501, "", errorBody("NotImplemented"), ""}},
-			want:    loc("wasabi", "eu-west-1", residency.Observed),
-			codes:   []string{"replication-not-offered"}},
-		"Wasabi, another region than the host's": {endpoint: "https://s3.eu-west-1.wasabisys.com", region: "eu-west-1",
-			replies: replies{"HEAD practice": {200, "us-east-1", "", ""}, "replication practice": none},
-			want:    loc("wasabi", "us-east-1", residency.Observed),
-			codes:   []string{"region-differs"}},
-		"Hetzner, no header": {endpoint: "https://fsn1.your-objectstorage.com", region: "fsn1",
-			replies: replies{"HEAD practice": {200, "", "", ""}, "location practice": {200, "", location("fsn1"), ""}, "replication practice": none},
-			want:    loc("hetzner", "fsn1", residency.Inferred),
-			codes:   []string{"region-not-told"}},
-		"Hetzner, a header that means nothing": {endpoint: "https://fsn1.your-objectstorage.com", region: "fsn1",
-			replies: replies{"HEAD practice": {200, "default", "", ""}, "replication practice": none},
-			want:    loc("hetzner", "fsn1", residency.Inferred),
-			codes:   []string{"region-not-told"}},
-		"R2, a jurisdiction": {endpoint: r2 + "eu.r2.cloudflarestorage.com", region: "auto",
-			replies: replies{"HEAD practice": {200, "", "", ""}},
-			want:    loc("cloudflare-r2", "jurisdiction:eu", residency.Inferred)},
-		"R2, a hint is no jurisdiction": {endpoint: r2 + "r2.cloudflarestorage.com", region: "auto",
-			replies: replies{"HEAD practice": {200, "weur", "", ""}, "location practice": {200, "", location("WEUR"), ""}},
-			want:    loc("cloudflare-r2", "auto", residency.Declared),
-			codes:   []string{"no-jurisdiction"}},
-		"R2, a jurisdiction that nobody knows": {endpoint: r2 + "mars.r2.cloudflarestorage.com", region: "auto",
-			replies: replies{"HEAD practice": {200, "", "", ""}},
-			want:    loc("cloudflare-r2", "jurisdiction:mars", residency.Declared),
-			codes:   []string{"no-jurisdiction"}},
-		"Google through S3": {endpoint: "https://storage.googleapis.com", region: "auto",
-			replies: replies{"HEAD practice": {200, "", "", ""}, "location practice": {200, "", location("EU"), ""}, "replication practice": none},
-			want:    loc("gcp", "", residency.Declared),
-			codes:   []string{"region-not-told"}},
-		"nobody's host": {endpoint: "https://storage.example.com", region: "us-east-1",
-			replies: replies{"HEAD practice": {200, "us-east-1", "", ""}},
-			want:    loc("", "", residency.Declared),
-			codes:   []string{"provider-unknown"}, evidence: map[string]string{"x-amz-bucket-region": "us-east-1"}},
-	} {
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := &stub{replies: c.replies}
 			b := open(t, s, c.endpoint, c.region)
-			o, err := s3probe.New(&s3probe.Options{Now: func() time.Time { return now }}).Probe(t.Context(), b, probe.Ref{Bucket: "practice", URL: c.endpoint})
+			o, err := s3probe.New(&s3probe.Options{Now: func() time.Time { return now }}).Probe(t.Context(), b, probe.Ref{Bucket: "practice", URL: cmp.Or(c.url, c.endpoint)})
 			require.NoError(t, err)
 			require.Equal(t, c.want, o.Location)
 			require.Equal(t, c.codes, codes(o))
@@ -289,6 +191,10 @@ func TestErrors(t *testing.T) {
 		status  int
 	}{
 		"no bucket":           {nil, true, 404},
+		"no bucket, a region": {map[string]reply{"HEAD practice": {404, "eu-central-1", "", ""}}, true, 404},
+		"too many requests":   {map[string]reply{"HEAD practice": {429, "eu-central-1", "", ""}}, false, 429},
+		"too many requests for replication": {map[string]reply{"HEAD practice": {200, "eu-central-1", "", ""},
+			"replication practice": {429, "", errorBody("TooManyRequests"), ""}}, false, 429},
 		"server error":        {map[string]reply{"HEAD practice": {500, "", "", ""}}, false, 500},
 		"redirect to nowhere": {map[string]reply{"HEAD practice": {301, "", "", ""}}, false, 301},
 		"replication fails": {map[string]reply{"HEAD practice": {200, "eu-central-1", "", ""},
