@@ -21,6 +21,7 @@ type sitesCmd struct {
 	Reevaluate reevaluateCmd `cmd:"" help:"Ask the rules anew about the data that the sites hold."`
 	WhatIf     whatIfCmd     `cmd:"" name:"what-if" help:"Show what would follow if a rule ended, such as an adequacy decision that a court may void."`
 	Migrate    migrateCmd    `cmd:"" help:"Bring everything from a site to others, and leave it."`
+	Exit       exitCmd       `cmd:"" help:"Plan and rehearse to leave a site."`
 	Evidence   evidenceCmd   `cmd:"" help:"Write the evidence of what was decided and done, as files that can be checked."`
 	Register   registerCmd   `cmd:"" help:"Write the register of locations: where the data is, by which rules, until when."`
 }

@@ -32,6 +32,8 @@ type sitesFile struct {
 	Enable          []string    `json:"enable,omitempty"`
 	WithoutGuidance []string    `json:"withoutGuidance,omitempty"`
 	Overrides       []exception `json:"overrides,omitempty"`
+	// Rehearsals are empty places for exit drills; nothing else is written there.
+	Rehearsals []siteEntry `json:"rehearsals,omitempty"`
 }
 
 // placement is a [router.Placement].
@@ -102,9 +104,11 @@ func (a *app) readSites() (*sites, error) {
 	if s.rules, err = s.ruleset(filepath.Dir(a.Sites)); err != nil {
 		return nil, usageError{err}
 	}
-	for i := range s.Sites {
-		if b := &s.Sites[i].Bucket; !isURL(*b) && !filepath.IsAbs(*b) {
-			*b = filepath.Join(filepath.Dir(a.Sites), filepath.FromSlash(*b))
+	for _, list := range [][]siteEntry{s.Sites, s.Rehearsals} {
+		for i := range list {
+			if b := &list[i].Bucket; !isURL(*b) && !filepath.IsAbs(*b) {
+				*b = filepath.Join(filepath.Dir(a.Sites), filepath.FromSlash(*b))
+			}
 		}
 	}
 	return s, nil
@@ -206,21 +210,28 @@ func (a *app) openSites(create bool) (*sites, error) {
 func (a *app) openBuckets(s *sites, create bool) ([]router.Site, error) {
 	var given []router.Site
 	for i := range s.Sites {
-		e := &s.Sites[i]
-		b, err := a.openBucket(e.Bucket, create)
-		switch {
-		case errors.Is(err, os.ErrNotExist):
-			fmt.Fprintf(a.stderr, "carekeep: site %s: its folder does not exist: is the disk connected?\n", e.Name)
-			b = awayBucket()
-		case err != nil:
-			return nil, fmt.Errorf("site %s: %w", e.Name, err)
+		site, err := a.openEntry(&s.Sites[i], create)
+		if err != nil {
+			return nil, err
 		}
-		a.atEnd(b.Close)
-		s.buckets = append(s.buckets, b)
-		given = append(given, router.Site{Name: e.Name, Bucket: b, Target: e.target(), Operator: e.Operator, Onsite: e.Onsite,
-			Removable: e.Removable, ReadOnly: e.ReadOnly, Timeout: time.Duration(e.Timeout), Probe: e.probe(a.now)})
+		s.buckets = append(s.buckets, site.Bucket)
+		given = append(given, site)
 	}
 	return given, nil
+}
+
+func (a *app) openEntry(e *siteEntry, create bool) (router.Site, error) {
+	b, err := a.openBucket(e.Bucket, create)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		fmt.Fprintf(a.stderr, "carekeep: site %s: its folder does not exist: is the disk connected?\n", e.Name)
+		b = awayBucket()
+	case err != nil:
+		return router.Site{}, fmt.Errorf("site %s: %w", e.Name, err)
+	}
+	a.atEnd(b.Close)
+	return router.Site{Name: e.Name, Bucket: b, Target: e.target(), Operator: e.Operator, Onsite: e.Onsite,
+		Removable: e.Removable, ReadOnly: e.ReadOnly, Timeout: time.Duration(e.Timeout), Probe: e.probe(a.now)}, nil
 }
 
 // prober asks the provider of a URL where the bucket is; nil for a folder, which nobody can ask.

@@ -416,3 +416,41 @@ func TestSitesOnS3(t *testing.T) {
 	out, _ = g.run(exitFailed, "sites", "decide", "sydney")
 	require.Contains(t, out, "sydney: unknown")
 }
+
+// TestExit rehearses to leave Melbourne.
+func TestExit(t *testing.T) {
+	g := newGroup(t, `{"mustReach": 2}`, three...)
+	text, err := os.ReadFile(g.path("sites.json"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(g.path("sites.json"), bytes.Replace(text, []byte(`"placement"`), []byte(
+		`"rehearsals": [{"name": "spare", "bucket": "spare", "location": {"level": "declared", "places": ["AU-NSW"]}, "custody": {"holder": "customer"}},
+			{"name": "far", "bucket": "far", "operator": "four", "location": {"level": "declared", "places": ["US-OR"]}, "exposure": {"operator": "US"}}], "placement"`), 1), 0o600))
+	g.run(exitComplete, "init")
+	g.run(exitComplete, "backup", tree(t))
+	out, _ := g.run(exitComplete, "sites", "exit", "plan", "melbourne")
+	require.Regexp(t, `^melbourne holds [1-9]\d* objects, `, out)
+	require.Contains(t, out, "the others are enough")
+	require.Contains(t, out, "sydney        can stand in for it\n")
+	out, _ = g.run(exitComplete, "sites", "exit", "plan", "melbourne", "--json")
+	require.Len(t, last(t, out, "exit-plan")["targets"], 2)
+
+	out, _ = g.run(exitComplete, "sites", "exit", "drill", "melbourne", "--at", "spare", "--rate", "10M", "--json")
+	require.Equal(t, true, last(t, out, "drill")["restored"])
+	left, err := filepath.Glob(filepath.Join(g.path("spare"), "*", "*"))
+	require.NoError(t, err)
+	require.Empty(t, left, "the copy is deleted")
+	_, errs := g.run(exitFailed, "sites", "exit", "drill", "melbourne", "--at", "far")
+	require.Contains(t, errs, "far: unknown in US-OR")
+	_, errs = g.run(exitUsage, "sites", "exit", "drill", "melbourne", "--at", "moon")
+	require.Contains(t, errs, `no rehearsal site "moon"`)
+
+	// A copy that cannot be restored is a drill that failed.
+	packs, err := filepath.Glob(filepath.Join(g.path("melbourne"), "p", "*", "*"))
+	require.NoError(t, err)
+	data, err := os.ReadFile(packs[0])
+	require.NoError(t, err)
+	data[len(data)/2] ^= 1
+	require.NoError(t, os.WriteFile(packs[0], data, 0o600))
+	_, errs = g.run(exitFailed, "sites", "exit", "drill", "melbourne", "--at", "spare")
+	require.Contains(t, errs, "could not be restored")
+}
