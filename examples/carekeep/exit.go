@@ -138,6 +138,8 @@ func restoreNewest(ctx context.Context, b *blob.Bucket, password string) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	_, err = snap.Restore(ctx, dir, nil)
+	if _, err = snap.Restore(ctx, dir, nil); errors.Is(err, backup.ErrIncomplete) {
+		err = fmt.Errorf("%v", err) // a drill that brings back a part has failed
+	}
 	return err
 }
