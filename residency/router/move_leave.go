@@ -285,14 +285,22 @@ func (m *mover) prove(ctx context.Context) error {
 	return m.forget(ctx)
 }
 
-// recall reads the proof.
+// recall reads the proof from whoever has it, and sees to it that all have it that should.
 func (m *mover) recall(ctx context.Context) error {
-	var p phaseRecord
-	if err := m.r.home().get(ctx, m.rec.name()+"-"+phaseProved, &p); err != nil {
-		return err
+	name := m.rec.name() + "-" + phaseProved
+	last := error(errRecord)
+	for _, s := range m.r.sites {
+		var p phaseRecord
+		if last = s.get(ctx, name, &p); last != nil {
+			continue
+		}
+		m.report.Proof = p.Proof
+		if err := m.record(ctx, name, &p); err != nil {
+			return err
+		}
+		return m.forget(ctx)
 	}
-	m.report.Proof = p.Proof
-	return m.forget(ctx)
+	return last
 }
 
 // residue records what is left behind.

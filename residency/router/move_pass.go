@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"gocloud.dev/blob"
 	"golang.org/x/sync/errgroup"
@@ -199,7 +200,7 @@ func (m *mover) owes(ctx context.Context, key string) (bool, error) {
 
 // fill changes the set of sites, and then brings to the targets what was written until then.
 func (m *mover) fill(ctx context.Context) error {
-	if m.r.home() == m.from {
+	if m.mustPromote() {
 		if _, err := m.r.Promote(ctx, Promotion{Home: m.rec.Promote, Person: m.rec.Person, Reason: m.rec.Reason}); err != nil {
 			return err
 		}
@@ -208,6 +209,9 @@ func (m *mover) fill(ctx context.Context) error {
 		}
 	}
 	if err := m.change(ctx); err != nil {
+		return err
+	}
+	if err := m.awaitDeletions(ctx); err != nil {
 		return err
 	}
 	m.stage(evidence.Verified)
@@ -225,6 +229,55 @@ func (m *mover) fill(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// awaitDeletions waits for those who were deleting something when the set of sites changed, and do not know of the
+// targets. Each has an intent at the home site, put there before it looked for a later epoch. One whose process has ended
+// does nothing more; its deletion was not reported.
+func (m *mover) awaitDeletions(ctx context.Context) error {
+	home := m.r.home()
+	ids, err := m.r.intentsAt(ctx, home)
+	if err != nil {
+		return err
+	}
+	end := time.Now().Add(2 * home.Timeout)
+	for _, id := range ids {
+		for wait := time.Millisecond; ; wait = min(2*wait, time.Second) {
+			var rec intentRecord
+			err := home.get(ctx, intentPrefix+id, &rec)
+			if isNotFound(err) || err == nil && (rec.Op != opDelete || rec.Epoch == m.r.epoch.Load().ID) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if time.Now().After(end) {
+				break
+			}
+			if err := sleep(ctx, wait); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sleep waits, unless the context ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// mustPromote reports whether the leaving site is home, or a promotion was begun and not ended.
+func (m *mover) mustPromote() bool {
+	home := m.r.home()
+	return home == m.from || home != nil && home.Name == m.rec.Promote && !m.r.ready.Load() && m.r.epoch.Load().Move == ""
 }
 
 // change changes the set of sites, if that has not been done.
