@@ -29,7 +29,7 @@ func history(t testing.TB, chains map[string]int) (*faultstore.Store, *evidence.
 	return s, l
 }
 
-func key(w string, seq int) string { return fmt.Sprintf("%s%s/%010d", prefix, w, seq) }
+func key(w string, seq int64) string { return fmt.Sprintf("%s%s/%010d", prefix, w, seq) }
 
 // broken expects that both the log and a file made of it show a fault.
 func broken(t testing.TB, s *faultstore.Store, noted ...evidence.Head) *evidence.BrokenError {
@@ -51,40 +51,47 @@ func TestAttacksAreFoundAndPlaced(t *testing.T) {
 	cases := map[string]struct {
 		do   func(s *faultstore.Store)
 		want string
+		n    int // how many faults, if it must not be more
 	}{
-		"removed in the middle": {func(s *faultstore.Store) { s.Remove(key("a", 2)) }, "writer a, block 3: the block before it is missing"},
+		"removed in the middle": {func(s *faultstore.Store) { s.Remove(key("a", 2)) }, "writer a, block 3: the block before it is missing", 1},
 		"several removed": {func(s *faultstore.Store) { s.Remove(key("b", 1)); s.Remove(key("b", 2)) },
-			"writer b, block 3: the 2 blocks before it are missing"},
-		"the newest removed, seen by another": {func(s *faultstore.Store) { s.Remove(key("a", 4)) }, "writer a, block 4: writer b saw it, but it is missing"},
+			"writer b, block 3: the 2 blocks before it are missing", 1},
+		"the newest removed, seen by another": {func(s *faultstore.Store) { s.Remove(key("a", 4)) }, "writer a, block 4: writer b saw it, but it is missing", 0},
 		"a chain removed": {func(s *faultstore.Store) {
-			for i := 1; i <= 4; i++ {
+			for i := int64(1); i <= 4; i++ {
 				s.Remove(key("a", i))
 			}
-		}, "writer a, block 4: writer b saw it, but it is missing"},
+		}, "writer a, block 4: writer b saw it, but it is missing", 0},
 		"altered": {func(s *faultstore.Store) {
 			s.Set(key("b", 2), bytes.Replace(s.Get(key("b", 2)), []byte(`"open":98001`), []byte(`"open":98000`), 1))
-		}, "writer b, block 3: it does not follow from the block before it: one of the two was altered or exchanged"},
+		}, "writer b, block 3: it does not follow from the block before it: one of the two was altered or exchanged", 0},
 		"the newest altered, seen by another": {func(s *faultstore.Store) {
 			s.Set(key("b", 4), bytes.Replace(s.Get(key("b", 4)), []byte(`"open":98003`), []byte(`"open":0`), 1))
-		}, "writer b, block 4: writer c saw it, but it is not the same any more"},
+		}, "writer b, block 4: writer c saw it, but it is not the same any more", 0},
 		"exchanged": {func(s *faultstore.Store) {
 			two, three := s.Get(key("a", 2)), s.Get(key("a", 3))
 			s.Set(key("a", 2), three)
 			s.Set(key("a", 3), two)
-		}, "writer a, block 2: it is a block of another place"},
+		}, "writer a, block 2: it is a block of another place", 0},
 		"renumbered": {func(s *faultstore.Store) {
 			two, three := s.Get(key("a", 2)), s.Get(key("a", 3))
 			s.Set(key("a", 2), bytes.Replace(three, []byte(`"seq":3`), []byte(`"seq":2`), 1))
 			s.Set(key("a", 3), bytes.Replace(two, []byte(`"seq":2`), []byte(`"seq":3`), 1))
-		}, "writer a, block 2: it does not follow from the block before it: one of the two was altered or exchanged"},
-		"taken from another chain": {func(s *faultstore.Store) { s.Set(key("a", 5), s.Get(key("c", 2))) }, "writer a, block 5: it is a block of another place"},
-		"cut in half":              {func(s *faultstore.Store) { s.Set(key("a", 2), s.Get(key("a", 2))[:50]) }, "writer a, block 2: it is not a block of evidence"},
+		}, "writer a, block 2: it does not follow from the block before it: one of the two was altered or exchanged", 0},
+		"taken from another chain": {func(s *faultstore.Store) { s.Set(key("a", 5), s.Get(key("c", 2))) }, "writer a, block 5: it is a block of another place", 0},
+		"cut in half":              {func(s *faultstore.Store) { s.Set(key("a", 2), s.Get(key("a", 2))[:50]) }, "writer a, block 2: it is not a block of evidence", 1},
 		"put in far ahead": {func(s *faultstore.Store) {
 			s.Set(key("a", 9_999_999_999), bytes.Replace(s.Get(key("a", 4)), []byte(`"seq":4`), []byte(`"seq":9999999999`), 1))
-		}, "writer a, block 9999999999: the 9999999994 blocks before it are missing"},
+		}, "writer a, block 9999999999: the 9999999994 blocks before it are missing", 0},
+		"the first names one before it": {func(s *faultstore.Store) {
+			s.Set(key("c", 1), bytes.Replace(s.Get(key("c", 1)), []byte(`"prev":"00`), []byte(`"prev":"01`), 1))
+		}, "writer c, block 1: it does not follow from the block before it: one of the two was altered or exchanged", 0},
+		"a time of another zone": {func(s *faultstore.Store) {
+			s.Set(key("c", 1), bytes.Replace(s.Get(key("c", 1)), []byte(`Z","kind"`), []byte(`+13:00","kind"`), 1))
+		}, "writer c, block 1: one of its records cannot be one", 0},
 		"names written twice": {func(s *faultstore.Store) {
 			s.Set(key("c", 1), bytes.Replace(s.Get(key("c", 1)), []byte(`"seq":1`), []byte(`"seq":7,"seq":1`), 1))
-		}, "writer c, block 1: it is not written as a block of evidence is"},
+		}, "writer c, block 1: it is not written as a block of evidence is", 0},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -93,6 +100,9 @@ func TestAttacksAreFoundAndPlaced(t *testing.T) {
 			c.do(s)
 			b := broken(t, s)
 			require.Equal(t, c.want, b.Faults[0].String())
+			if c.n > 0 {
+				require.Len(t, b.Faults, c.n)
+			}
 		})
 	}
 }
@@ -231,4 +241,54 @@ func measure(t *testing.T, l *evidence.Log, n int) {
 	}
 	require.Equal(t, n, seen)
 	require.Less(t, most, uint64(16<<20))
+}
+
+// What is written while a log is read, or what a listing does not show yet, is read if another block names it.
+func TestAListingThatLags(t *testing.T) {
+	for _, hidden := range [][]string{{key("a", 4)}, {key("a", 3), key("a", 4)}, {key("a", 1), key("a", 2), key("a", 3), key("a", 4)}} {
+		s, _ := history(t, map[string]int{"a": 4, "b": 2, "c": 1})
+		l := open(t, s.Bucket(), "auditor")
+		objects := s.Objects()
+		s.SetHook(func(o faultstore.Op) faultstore.Fault {
+			for _, k := range hidden {
+				if o.Kind == faultstore.List {
+					s.Remove(k)
+				} else {
+					s.Set(k, objects[k])
+				}
+			}
+			return faultstore.Fault{}
+		})
+		ns, faults := taken(t, l)
+		require.Empty(t, faults)
+		require.Equal(t, []int64{97000, 97001, 97002, 97003, 98000, 98001, 99000}, ns)
+	}
+}
+
+// Somebody who can write makes the auditor's reader neither ask without end nor list without end.
+func TestAnAttackersNumbersCostLittle(t *testing.T) {
+	s, _ := history(t, map[string]int{"a": 4, "b": 4})
+	l := open(t, s.Bucket(), "auditor")
+	far := bytes.Replace(s.Get(key("a", 4)), []byte(`"seq":4`), []byte(`"seq":5000000`), 1)
+	s.Set(key("b", 1), bytes.Replace(s.Get(key("b", 1)), []byte(`"seq":4`), []byte(`"seq":5000000`), 1))
+	s.SetHook(func(o faultstore.Op) faultstore.Fault {
+		if o.Kind == faultstore.List {
+			s.Remove(key("a", 5_000_000))
+		} else {
+			s.Set(key("a", 5_000_000), far)
+		}
+		return faultstore.Fault{}
+	})
+	_, faults := taken(t, l)
+	require.Less(t, s.Ops(), 11_000)
+	require.Contains(t, faults, evidence.Fault{Writer: "a", Seq: 5_000_000, Problem: "the 4999995 blocks before it are missing"})
+
+	s = faultstore.New()
+	for i := int64(1); i <= 150; i++ {
+		s.Set(key("a", 2*i), []byte("rubbish"))
+	}
+	b := broken(t, s)
+	require.Len(t, b.Faults, 100)
+	require.Equal(t, 200, b.More)
+	require.ErrorContains(t, b, "300 places")
 }

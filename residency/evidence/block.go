@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,27 +117,34 @@ func (b *block) invalid() string {
 		return "its number is out of range"
 	case len(b.Nonce) != 16 || strings.Trim(b.Nonce, "0123456789abcdef") != "":
 		return "its nonce is not one"
-	case b.Seq == 1 && b.Prev != Digest{}:
-		return "it is the first, but names one before it"
 	case len(b.Seen) > maxSeen:
 		return "it names too many blocks"
 	case len(b.Records) == 0 || len(b.Records) > maxRecords:
 		return fmt.Sprintf("it has %d records; 1 to %d are possible", len(b.Records), maxRecords)
+	case !b.seenValid():
+		return "a block that it names cannot be one"
+	case slices.ContainsFunc(b.Records, line.invalid):
+		return "one of its records cannot be one"
 	}
+	return ""
+}
+
+// seenValid reports whether the names of other blocks are as a writer makes them.
+func (b *block) seenValid() bool {
 	last := ""
 	for _, h := range b.Seen {
 		if !isWriter(h.Writer) || h.Writer == b.Writer || h.Writer <= last || h.Seq < 1 || h.Seq > maxSeq {
-			return "a block that it names cannot be one"
+			return false
 		}
 		last = h.Writer
 	}
-	for _, r := range b.Records {
-		if len(r.Data) > maxData || r.Data == nil || !forms("site", string(r.Kind)) || r.Site != "" && !forms("site", r.Site) ||
-			r.Time.Location() != time.UTC || r.Time.Year() < 1 {
-			return "one of its records cannot be one"
-		}
-	}
-	return ""
+	return true
+}
+
+// invalid leaves the data aside.
+func (l line) invalid() bool {
+	return len(l.Data) > maxData || l.Data == nil || !forms("site", string(l.Kind)) || l.Site != "" && !forms("site", l.Site) ||
+		l.Time.Location() != time.UTC
 }
 
 // isWriter reports whether s can be a writer's id.

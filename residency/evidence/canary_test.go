@@ -19,7 +19,7 @@ var canaries = []string{
 	"patients/meyer-anna/letter.pdf", `C:\Users\Anna`, "/var/lib/ehr/meyer", "p/0f3a/77aa01", "anna@example.org",
 	"9434765919", "943-476-5919", "1961-03-11", "2951-12345-1", "mrn-00123456", "8003608166690503",
 	"Anna Meyer, born 11 March 1961", "seen for chest pain; sent home", "Anna\nMeyer", "Meyer^Anna", "a\x00b", "\xff\xfe", "<b>x</b>",
-	strings.Repeat("a", 200), "{\"name\":\"Anna\"}", "name=Anna&dob=1961", "Anna_Meyer_1961", "1234567-Meyer",
+	strings.Repeat("a", 200), "{\"name\":\"Anna\"}", "name=Anna&dob=1961", "Anna_Meyer_1961", "1234567-Meyer", "12345678901234567890",
 }
 
 // names are allowed where a member of staff is named, and nowhere else.
@@ -65,6 +65,7 @@ func TestNoCanaryGetsIntoAnyField(t *testing.T) {
 				text.SetString(c)
 				err := l.Append(t.Context(), kind, "akl", v.Interface())
 				require.ErrorIs(t, err, evidence.ErrRefused, "%s took %q as %s", kind, c, form)
+				require.Equal(t, err, evidence.Check(kind, "akl", v.Interface()))
 				var refused *evidence.RefusedError
 				require.ErrorAs(t, err, &refused)
 				require.NotEmpty(t, refused.Field)
@@ -73,6 +74,7 @@ func TestNoCanaryGetsIntoAnyField(t *testing.T) {
 			}
 			text.SetString(was)
 		})
+		require.NoError(t, evidence.Check(kind, "akl", v.Interface()))
 		require.NoError(t, l.Append(t.Context(), kind, "akl", v.Interface()))
 		for _, c := range append(canaries, names...) {
 			require.ErrorIs(t, l.Append(t.Context(), kind, c, data), evidence.ErrRefused, "%q is a site", c)
@@ -124,7 +126,7 @@ func TestOnlyTheKindsOwnTypeIsTaken(t *testing.T) {
 func TestADecisionIsReducedAndNeverRefused(t *testing.T) {
 	s := faultstore.New()
 	l := open(t, s.Bucket(), "w")
-	for _, c := range append(canaries, names[:2]...) {
+	for _, c := range append(canaries, names[0], names[1], "") {
 		o := residency.Override{ID: c, Person: c, Reason: c, From: start, Until: start.Add(time.Hour)}
 		if c == names[0] || c == names[1] {
 			o.Person = "Dr Lee"
@@ -134,20 +136,40 @@ func TestADecisionIsReducedAndNeverRefused(t *testing.T) {
 			Obligations: []residency.Obligation{{Rule: c, Code: c, Text: c}}, Missing: []residency.Missing{{Rule: c, Fact: c}},
 			Places: []residency.Place{residency.Place(c)}, Unconfirmed: []string{c}, Ruleset: c, Facts: c, Now: start}
 		require.NoError(t, l.Append(t.Context(), evidence.KindDecision, "akl", d), "%q", c)
-		o.Person, o.ID = "Dr Lee", "ov-1"
-		require.NoError(t, l.Append(t.Context(), evidence.KindOverride, "akl", o))
+		require.NoError(t, l.Append(t.Context(), evidence.KindOverride, "akl", o), "%q", c)
 	}
 	holdsNone(t, s, l)
 	for r, err := range l.Records(t.Context()) {
 		require.NoError(t, err)
 		if d, ok := r.Data.(evidence.Decision); ok {
-			require.GreaterOrEqual(t, d.Withheld, 13)
-			require.Equal(t, "withheld", d.Grounds[0].Rule)
+			require.GreaterOrEqual(t, d.Withheld, 7)
+			require.Equal(t, "withheld", d.Grounds[0].Regime)
+			require.Contains(t, []string{"withheld", "Dr Lee"}, d.Override.Person)
 			require.Equal(t, residency.Place("ZZ"), d.Places[0])
 			require.Equal(t, "allowed", d.Verdict)
 			require.Equal(t, "denied", d.Rules)
 		}
 	}
+}
+
+// The longest decision there can be is recorded too.
+func TestTheLongestDecisionFits(t *testing.T) {
+	s := faultstore.New()
+	l := open(t, s.Bucket(), "w")
+	id, fact, first := strings.Repeat("a", 64), strings.Repeat("a", 96), residency.Day{Year: 2021, Month: 6, Day: 28}
+	var d residency.Decision
+	for range 300 {
+		d.Reasons = append(d.Reasons, residency.Reason{Regime: id, Rule: id, Place: "AU-NSW", From: first, Until: first})
+		d.Obligations = append(d.Obligations, residency.Obligation{Rule: id, Code: id})
+		d.Missing = append(d.Missing, residency.Missing{Rule: id, Fact: fact})
+		d.Places = append(d.Places, "AU-NSW")
+		d.Unconfirmed = append(d.Unconfirmed, id)
+	}
+	for range 4 {
+		require.NoError(t, l.Append(t.Context(), evidence.KindDecision, strings.Repeat("a", 40), d))
+	}
+	require.Greater(t, len(s.Get(key("w", 1))), 60<<10)
+	require.Zero(t, sound(t, l).Foreign)
 }
 
 func TestADecisionKeepsWhatAnAuditorNeeds(t *testing.T) {

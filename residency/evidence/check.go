@@ -3,6 +3,7 @@ package evidence
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -24,17 +25,7 @@ func checkValue(v reflect.Value, form, path string) (field, why string) {
 			return checkValue(v.Elem(), form, path)
 		}
 	case reflect.Slice:
-		if v.Len() > maxMembers {
-			return path, fmt.Sprintf("it has more than %d members", maxMembers)
-		}
-		for i := range v.Len() {
-			if v.Index(i).Kind() == reflect.String && v.Index(i).Len() == 0 {
-				return path, "it has an empty member"
-			}
-			if field, why := checkValue(v.Index(i), form, path); why != "" {
-				return field, why
-			}
-		}
+		return checkList(v, form, path)
 	case reflect.Struct:
 		if v.Type() == reflect.TypeFor[time.Time]() {
 			return "", ""
@@ -48,6 +39,21 @@ func checkValue(v reflect.Value, form, path string) (field, why string) {
 	case reflect.Bool, reflect.Int, reflect.Int64:
 	default:
 		return path, "it is of a type that is not recorded"
+	}
+	return "", ""
+}
+
+func checkList(v reflect.Value, form, path string) (field, why string) {
+	if v.Len() > maxMembers {
+		return path, fmt.Sprintf("it has more than %d members", maxMembers)
+	}
+	for i := range v.Len() {
+		if v.Index(i).Kind() == reflect.String && v.Index(i).Len() == 0 {
+			return path, "it has an empty member"
+		}
+		if field, why := checkValue(v.Index(i), form, path); why != "" {
+			return field, why
+		}
 	}
 	return "", ""
 }
@@ -72,11 +78,11 @@ const (
 func forms(form, s string) bool {
 	switch form {
 	case "id":
-		return len(s) <= maxID && strictjson.Slug(s, "._:+-") && fewDigits(s)
+		return isSlug(s, "._:+-", maxID)
 	case "site":
-		return len(s) <= maxSite && strictjson.Slug(s, "-") && fewDigits(s)
+		return isSlug(s, "-", maxSite)
 	case "region":
-		return len(s) <= maxSite && strictjson.Slug(strings.ToLower(s), "-") && fewDigits(s)
+		return isSlug(strings.ToLower(s), "-", maxSite)
 	case "opaque":
 		return forms("id", s) || random(s)
 	case "fact":
@@ -88,20 +94,26 @@ func forms(form, s string) bool {
 	case "digest":
 		return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 	}
-	closed := ""
+	return slices.Contains(words(form), s)
+}
+
+// words are those of a form that is a closed set.
+func words(form string) []string {
 	switch form {
 	case "verdict":
-		closed = " allowed denied unknown "
+		return []string{"allowed", "denied", "unknown"}
 	case "cause":
-		closed = " only-copy clinical-emergency outage mismatch law-changed contract-changed provider-exit maintenance settled other "
+		return []string{string(CauseOnlyCopy), string(CauseEmergency), string(CauseOutage), string(CauseMismatch), string(CauseLaw),
+			string(CauseContract), string(CauseProvider), string(CauseMaintenance), string(CauseSettled), string(CauseOther)}
 	case "outcome":
-		closed = " ok partial mismatch unreachable denied failed "
+		return []string{string(OutcomeOK), string(OutcomePartial), string(OutcomeMismatch), string(OutcomeUnreachable),
+			string(OutcomeDenied), string(OutcomeFailed)}
 	case "stage":
-		closed = " planned copied verified switched deleted done stopped "
+		return []string{string(Planned), string(Copied), string(Verified), string(Switched), string(Deleted), string(Done), string(Stopped)}
 	case "about":
-		closed = " decision rule review paper evidence override lock "
+		return []string{"decision", "rule", "review", "paper", "evidence", "override", "lock"}
 	}
-	return strictjson.Slug(s, "-") && strings.Contains(closed, " "+s+" ")
+	return nil
 }
 
 // formNames says what a form is, for an error.
@@ -125,6 +137,11 @@ func formNames(form string) string {
 		return "a SHA-256 in lower-case hexadecimal"
 	}
 	return "one of the words for it"
+}
+
+// isSlug reports whether s is short, and made of words of lower-case letters and few digits.
+func isSlug(s, separators string, limit int) bool {
+	return len(s) <= limit && strictjson.Slug(s, separators) && fewDigits(s)
 }
 
 // fewDigits refuses what may be a number of a patient, a telephone number or a date of birth. Rules are named
@@ -185,7 +202,7 @@ func isFact(s string) bool {
 
 // isPerson takes a name as people write theirs, or an account's id.
 func isPerson(s string) bool {
-	if len(s) > maxPerson || !utf8.ValidString(s) {
+	if s == "" || len(s) > maxPerson || !utf8.ValidString(s) {
 		return false
 	}
 	digits := 0

@@ -123,12 +123,9 @@ func (l *Log) Head() Head {
 //
 // Calls that come while another one writes are written together in one object.
 func (l *Log) Append(ctx context.Context, kind Kind, site string, data any) error {
-	raw, err := encodeData(kind, data)
+	raw, err := encodeRecord(kind, site, data)
 	if err != nil {
 		return err
-	}
-	if site != "" && !forms("site", site) {
-		return &RefusedError{Kind: kind, Field: "site", Why: "it is not " + formNames("site")}
 	}
 	e := &entry{done: make(chan struct{}), line: line{Kind: kind, Site: site, Data: raw}}
 	l.mu.Lock()
@@ -164,7 +161,7 @@ func (l *Log) commit(ctx context.Context) {
 	case err != nil && ctx.Err() != nil:
 		// It is the leader who gave up; the others go on waiting, and one of them takes the lead.
 		l.mu.Lock()
-		l.queue = append(batch, l.queue...)
+		l.queue = slices.Concat(batch, l.queue) // not in the memory of batch, which tried may hold
 		l.mu.Unlock()
 	default:
 		l.settle(batch, err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -16,10 +17,12 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/blob/fileblob"
 	"gocloud.dev/blob/memblob"
+	_ "gocloud.dev/blob/s3blob"
 	"gocloud.dev/gcerrors"
 
 	"github.com/carekeep/carekeep/backup/dirblob"
 	"github.com/carekeep/carekeep/internal/faultstore"
+	"github.com/carekeep/carekeep/internal/servertest"
 	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/evidence"
 )
@@ -223,16 +226,28 @@ func TestALongRunningWriterLooksAgainAfterAnHour(t *testing.T) {
 }
 
 func TestManyWritersAtOnce(t *testing.T) {
-	dir, err := dirblob.OpenBucket(t.TempDir(), nil)
-	require.NoError(t, err)
-	defer dir.Close()
+	t.Run("a folder", func(t *testing.T) {
+		dir, err := dirblob.OpenBucket(t.TempDir(), nil)
+		require.NoError(t, err)
+		defer dir.Close()
+		manyWriters(t, dir)
+	})
+	t.Run("S3", func(t *testing.T) {
+		b, err := blob.OpenBucket(t.Context(), servertest.S3(t))
+		require.NoError(t, err)
+		defer b.Close()
+		manyWriters(t, b)
+	})
+}
+
+func manyWriters(t *testing.T, b *blob.Bucket) {
 	const writers, calls, each = 6, 4, 10
 	var wg sync.WaitGroup
 	for w := range writers {
 		// Three of them are two processes each that write as one writer.
-		l := open(t, dir, fmt.Sprintf("w%d", w/2))
+		l := open(t, b, fmt.Sprintf("w%d", w/2))
 		if w >= writers/2 {
-			l = open(t, dir, "")
+			l = open(t, b, "")
 		}
 		for c := range calls {
 			wg.Go(func() {
@@ -243,7 +258,7 @@ func TestManyWritersAtOnce(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	l := open(t, dir, "")
+	l := open(t, b, "")
 	ns, faults := taken(t, l)
 	require.Empty(t, faults)
 	require.Len(t, ns, writers*calls*each)
@@ -282,12 +297,13 @@ func TestOneWhoGivesUpDoesNotTakeOthersDown(t *testing.T) {
 			if applied {
 				f = f.Applied()
 			}
-			// The first write keeps the lead while both others queue; the second one hangs.
+			// The first write keeps the lead while two others queue. The first of these leads next, writes for both,
+			// and hangs.
 			s.SetHook(func(o faultstore.Op) faultstore.Fault {
-				switch {
-				case o.N == 1:
+				switch o.N {
+				case 1:
 					return faultstore.Delay(time.Second)
-				case o.N == 2:
+				case 2:
 					return f
 				}
 				return faultstore.Fault{}
@@ -298,10 +314,8 @@ func TestOneWhoGivesUpDoesNotTakeOthersDown(t *testing.T) {
 			var hasty error
 			wg.Go(func() { appendDebt(t, l, 1) })
 			synctest.Wait()
-			// All that may lead next give up, but for one.
 			wg.Go(func() { hasty = l.Append(ctx, evidence.KindDebt, "akl", debt(2)) })
 			synctest.Wait()
-			time.Sleep(2 * time.Second)
 			wg.Go(func() { appendDebt(t, l, 3) })
 			wg.Wait()
 			require.ErrorIs(t, hasty, context.DeadlineExceeded)
@@ -372,16 +386,52 @@ func TestRubbishDoesNotStopAWriter(t *testing.T) {
 		appendDebt(t, l, 5)
 		s.Set("evidence/other/0000000001", junk)
 		s.Set("evidence/not ours", junk)
-		ns, faults := taken(t, open(t, s.Bucket(), "x"))
-		require.Equal(t, []int64{1, 3, 5}, ns)
+		x := open(t, s.Bucket(), "x")
+		appendDebt(t, x, 6)
+		require.NotContains(t, string(s.Get("evidence/x/0000000001")), "other", "nobody answers for rubbish")
+		ns, faults := taken(t, x)
+		require.Equal(t, []int64{1, 3, 5, 6}, ns)
 		require.Len(t, faults, 3)
 		file, err := export(t, l)
 		require.ErrorIs(t, err, evidence.ErrBroken)
 		sum, err := evidence.Verify(bytes.NewReader(file), l.Head())
 		require.ErrorIs(t, err, evidence.ErrBroken)
 		require.ErrorContains(t, err, "3 places")
-		require.EqualValues(t, 3, sum.Records)
+		require.EqualValues(t, 4, sum.Records)
 	}
+}
+
+// An object that is there for one request and not for the next is nothing to go on from.
+func TestAStoreThatContradictsItself(t *testing.T) {
+	s := faultstore.New()
+	l := open(t, s.Bucket(), "w")
+	s.Set("evidence/w/0000000001", []byte("rubbish"))
+	s.SetHook(faultstore.Nth(2, faultstore.On(faultstore.Read, ""), faultstore.Fail(gcerrors.NotFound)))
+	require.ErrorContains(t, l.Append(t.Context(), evidence.KindDebt, "", debt(1)), "not found")
+	appendDebt(t, l, 2)
+	require.EqualValues(t, 2, l.Head().Seq)
+	require.NotZero(t, l.Head().Digest)
+	s.Remove("evidence/w/0000000001")
+	_, faults := taken(t, l)
+	require.Len(t, faults, 1)
+}
+
+// Of many chains a writer names those that were written last; they have named the others.
+func TestManyChainsAreNamedByTheNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := faultstore.New()
+		for w := range 40 {
+			time.Sleep(time.Second)
+			appendDebt(t, open(t, s.Bucket(), fmt.Sprintf("w%02d", w)), 1)
+		}
+		l := open(t, s.Bucket(), "last")
+		appendDebt(t, l, 2)
+		block := string(s.Get("evidence/last/0000000001"))
+		for w := range 40 {
+			require.Equal(t, w >= 8, strings.Contains(block, fmt.Sprintf(`"w%02d"`, w)))
+		}
+		sound(t, l)
+	})
 }
 
 func TestErrorsOfTheStoreKeepTheKeyAndSayWhatItIs(t *testing.T) {

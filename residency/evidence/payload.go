@@ -47,8 +47,26 @@ func (k Kind) sample() any {
 // Limits of one record, so that a block of several stays small.
 const (
 	maxMembers = 100      // of a list
-	maxData    = 64 << 10 // bytes of JSON
+	maxData    = 96 << 10 // bytes of JSON
 )
+
+// Check reports whether [Log.Append] would take this, with the error that it would give. Call it before doing what is to
+// be recorded, so that nothing is done of which there can be no record.
+func Check(kind Kind, site string, data any) error {
+	_, err := encodeRecord(kind, site, data)
+	return err
+}
+
+func encodeRecord(kind Kind, site string, data any) (json.RawMessage, error) {
+	raw, err := encodeData(kind, data)
+	if err != nil {
+		return nil, err
+	}
+	if site != "" && !forms("site", site) {
+		return nil, &RefusedError{Kind: kind, Field: "site", Why: "it is not " + formNames("site")}
+	}
+	return raw, nil
+}
 
 // encodeData returns the JSON of data that may be recorded under a kind.
 func encodeData(k Kind, data any) (json.RawMessage, error) {
@@ -60,7 +78,7 @@ func encodeData(k Kind, data any) (json.RawMessage, error) {
 	case residency.Decision:
 		data = reduce(d)
 	case residency.Override:
-		data = reduceOverride(d)
+		data = (&reducer{}).override(d)
 	}
 	if reflect.TypeOf(data) != reflect.TypeOf(want) {
 		return nil, &RefusedError{Kind: k, Why: fmt.Sprintf("its data must be %T, a value", want)}
@@ -103,8 +121,9 @@ type reducer struct{ withheld, cut int }
 // withheldText stands for a text that was not of its form.
 const withheldText = "withheld"
 
-func (r *reducer) keep(sort, s string) string {
-	if s == "" || forms(sort, s) {
+// keep returns a text that is of its form. An empty one is not.
+func (r *reducer) keep(form, s string) string {
+	if forms(form, s) {
 		return s
 	}
 	r.withheld++
@@ -126,8 +145,16 @@ func clip[T, U any](r *reducer, list []T, f func(T) U) []U {
 	return out
 }
 
+// optional is keep for a text that may be empty.
+func (r *reducer) optional(form, s string) string {
+	if s == "" {
+		return s
+	}
+	return r.keep(form, s)
+}
+
 func (r *reducer) place(p residency.Place) residency.Place {
-	if p == "" || forms("place", string(p)) {
+	if forms("place", string(p)) {
 		return p
 	}
 	r.withheld++
@@ -137,10 +164,14 @@ func (r *reducer) place(p residency.Place) residency.Place {
 func reduce(d residency.Decision) Decision {
 	r := &reducer{}
 	out := Decision{
-		Verdict: verdict(d.Verdict), Rules: verdict(d.Rules), Expires: d.Expires, ExpiresBy: r.keep("fact", d.ExpiresBy),
+		Verdict: verdict(d.Verdict), Rules: verdict(d.Rules), Expires: d.Expires, ExpiresBy: r.optional("fact", d.ExpiresBy),
 		AsOf: d.AsOf, Known: d.Known, Now: d.Now,
 		Grounds: clip(r, d.Reasons, func(v residency.Reason) Ground {
-			return Ground{r.keep("id", v.Regime), r.keep("id", v.Rule), r.place(v.Place), verdict(v.Verdict), v.From, v.Until}
+			g := Ground{Regime: r.keep("id", v.Regime), Rule: r.optional("id", v.Rule), Verdict: verdict(v.Verdict), From: v.From, Until: v.Until}
+			if v.Place != "" {
+				g.Place = r.place(v.Place)
+			}
+			return g
 		}),
 		Duties: clip(r, d.Obligations, func(v residency.Obligation) Duty {
 			return Duty{r.keep("id", v.Rule), r.keep("id", v.Code)}
@@ -162,26 +193,16 @@ func reduce(d residency.Decision) Decision {
 		}
 	}
 	if d.Override != nil {
-		o := reduceOverride(*d.Override)
+		o := r.override(*d.Override)
 		out.Override = &o
-	}
-	if out.Override != nil {
-		if o := out.Override; !forms("person", o.Person) {
-			o.Person = withheldText
-			r.withheld++
-		}
-		if o := out.Override; o.ID != "" && !forms("opaque", o.ID) {
-			o.ID = withheldText
-			r.withheld++
-		}
 	}
 	out.Withheld, out.Cut = r.withheld, r.cut
 	return out
 }
 
-// reduceOverride drops the reason, which is in a person's words.
-func reduceOverride(o residency.Override) Override {
-	return Override{ID: o.ID, Person: o.Person, Cause: CauseOther, From: o.From, Until: o.Until, Write: o.Write}
+// override drops the reason, which is in a person's words.
+func (r *reducer) override(o residency.Override) Override {
+	return Override{ID: r.optional("opaque", o.ID), Person: r.keep("person", o.Person), Cause: CauseOther, From: o.From, Until: o.Until, Write: o.Write}
 }
 
 func verdict(v residency.Verdict) string {
