@@ -227,7 +227,7 @@ func (r *Router) conclude(ctx context.Context, rec *intentRecord, p *plan, reach
 	var sure []*site
 	for i, err := range checks {
 		switch {
-		case r.later.Load():
+		case r.moved(p):
 			next, err := r.place(ctx, rec.Op != opCreate) // of the sites as a move has left them
 			if err != nil {
 				return err

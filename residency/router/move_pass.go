@@ -51,7 +51,8 @@ func walkObjects(ctx context.Context, sites []*site, after string, f func(key st
 // batch works on some keys at a time, in parallel, and takes the results in the order of the keys.
 type batch struct {
 	m    *mover
-	out  *manifest // nil: entries go nowhere
+	out  *manifest         // nil: entries go nowhere
+	each func(*movedEntry) // may be nil
 	work []func(context.Context) (*movedEntry, error)
 }
 
@@ -86,6 +87,9 @@ func (b *batch) run(ctx context.Context) error {
 			continue
 		}
 		n, bytes = n+1, bytes+e.Size
+		if b.each != nil {
+			b.each(e)
+		}
 		if b.out != nil {
 			if err := b.out.add(ctx, *e); err != nil {
 				return err
