@@ -221,42 +221,14 @@ func transferUnlessThere(ctx context.Context, key string, from, to *site) error 
 	return transfer(ctx, key, from, to, true)
 }
 
-// overrule replaces a site's object by the home site's. An object that nobody was told of, which a writer of an earlier
-// epoch may leave, is kept aside; one that the change itself replaces is not. Anything else is a conflict.
+// overrule replaces a site's object by the home site's, if the change itself may replace an object. Else it is a
+// conflict, and left to Reconcile: also where nobody was told of what the site has, because it may be the decision of
+// a later epoch.
 func (r *Router) overrule(ctx context.Context, key string, from, to *site, rec *intentRecord) error {
 	if rec == nil || rec.Op == opCreate {
-		doubt, err := r.inDoubt(ctx, key, to, rec)
-		if err != nil {
-			return err
-		}
-		if !doubt {
-			return &SiteError{Site: to.Name, Op: "copy", Code: gcerrors.FailedPrecondition, err: ErrConflict}
-		}
-		if err := r.setAside(ctx, key, to); err != nil {
-			return err
-		}
+		return &SiteError{Site: to.Name, Op: "copy", Code: gcerrors.FailedPrecondition, err: ErrConflict}
 	}
 	return transfer(ctx, key, from, to, false)
-}
-
-// inDoubt reports whether a site has an intent about a key, other than the given one.
-func (r *Router) inDoubt(ctx context.Context, key string, s *site, not *intentRecord) (bool, error) {
-	ids, err := r.intentsAt(ctx, s)
-	if err != nil {
-		return false, err
-	}
-	for _, id := range ids {
-		if not != nil && id == not.ID {
-			continue
-		}
-		var rec intentRecord
-		if err := s.get(ctx, intentPrefix+id, &rec); err != nil && !isNotFound(err) {
-			return false, err
-		} else if err == nil && rec.Key == key {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // asideRecord says what was kept aside.

@@ -613,3 +613,79 @@ func TestNoNames(t *testing.T) {
 	require.NotContains(t, strings.Join(notes.lines, "\n"), mark)
 	require.NotEmpty(t, notes.lines)
 }
+
+// TestStaleWriterYields: a writer of an old epoch whose copy comes too late does not touch what the new home site has
+// decided, though that is still in doubt there.
+func TestStaleWriterYields(t *testing.T) {
+	w := newWorld(t, 2, "a", "b", "c")
+	old := w.process()
+	ro := old.mustOpen()
+	logEntries(ro, "old", 1, 1, map[string]string{})
+	once := false
+	old.cut(true, "c")
+	old.setFault(func(site string, o faultstore.Op) faultstore.Fault {
+		if site == "b" && o.Key == "log/2" && o.Kind == faultstore.Write && !once {
+			once = true
+			old.mu.Unlock()
+			p := w.process()
+			p.cut(true, "a")
+			r := p.mustOpen()
+			require.NoError(t, promote(r, "b", false))
+			p.setFault(func(site string, o faultstore.Op) faultstore.Fault {
+				if site == "c" && o.Kind == faultstore.Write {
+					return faultstore.Fail(gcerrors.Internal)
+				}
+				return faultstore.Fault{}
+			})
+			require.ErrorIs(t, create(r, "log/2", "new 2"), router.ErrTooFewSites)
+			require.Equal(t, 1, records(w.stores["b"], "intent-")-1, "the old writer's and the new one's")
+			old.mu.Lock()
+		}
+		return faultstore.Fault{}
+	})
+	require.Error(t, create(ro, "log/2", "old 2"))
+	require.True(t, once)
+	require.Equal(t, "new 2", string(w.stores["b"].Get("log/2")))
+}
+
+// TestLateArrival: what reaches the new home site after a promotion has looked there stays in doubt.
+func TestLateArrival(t *testing.T) {
+	w := newWorld(t, 2, "a", "b", "c")
+	old := w.process()
+	ro := old.mustOpen()
+	logEntries(ro, "old", 1, 1, map[string]string{})
+	old.cut(true, "c")
+	held, goOn, ended := make(chan bool), make(chan bool), make(chan error)
+	old.setFault(func(site string, o faultstore.Op) faultstore.Fault {
+		if site == "b" && o.Key == "log/2" && o.Kind == faultstore.Write {
+			old.mu.Unlock()
+			held <- true
+			<-goOn
+			old.mu.Lock()
+		}
+		return faultstore.Fault{}
+	})
+	go func() { ended <- create(ro, "log/2", "old 2") }()
+	<-held
+	p := w.process()
+	p.cut(true, "a")
+	r := p.mustOpen()
+	listed := false
+	p.setFault(func(site string, o faultstore.Op) faultstore.Fault {
+		if site == "c" && o.Kind == faultstore.List && o.Key == "" && !listed { // b was listed before
+			listed = true
+			goOn <- true
+			require.ErrorIs(t, <-ended, router.ErrSuperseded)
+		}
+		return faultstore.Fault{}
+	})
+	require.NoError(t, promote(r, "b", false))
+	require.True(t, listed)
+	require.Equal(t, "old 2", string(w.stores["b"].Get("log/2")))
+	require.Empty(t, w.stores["c"].Get("log/2"))
+	require.Equal(t, 1, records(w.stores["b"], "intent-"), "nobody has brought it to others yet")
+	reported := map[string]string{"log/2": "old 2"}
+	logEntries(r, "new", 3, 3, reported)
+	require.Len(t, reported, 2)
+	require.NoError(t, w.check(2, reported, "a"))
+}

@@ -112,7 +112,7 @@ func (r *Router) finishOthers(ctx context.Context, ids []string) error {
 		if rec == nil || rec.Op == opDelete {
 			continue
 		}
-		if err := r.settleKey(ctx, rec); err != nil {
+		if _, err := r.settleKey(ctx, rec); err != nil {
 			if there, herr := r.home().exists(ctx, rec.name()); herr == nil && !there {
 				continue // whoever wrote it was quicker, and may even have deleted it again
 			}
@@ -122,10 +122,11 @@ func (r *Router) finishOthers(ctx context.Context, ids []string) error {
 	return nil
 }
 
-func (r *Router) finishOne(ctx context.Context, id string) error {
+// finishOne settles one intent, and reports whether its object was seen and brought to where it has to be.
+func (r *Router) finishOne(ctx context.Context, id string) (settled bool, err error) {
 	rec, err := r.unfinished(ctx, id)
 	if err != nil || rec == nil {
-		return err
+		return false, err
 	}
 	return r.settleKey(ctx, rec)
 }
@@ -175,29 +176,31 @@ func (r *Router) remember(rec intentRecord) {
 }
 
 // settleKey brings the sites to the home site's state of a key, and then removes the intent that said that they may
-// not be.
-func (r *Router) settleKey(ctx context.Context, rec *intentRecord) error {
+// not be. It reports whether there was anything to bring.
+func (r *Router) settleKey(ctx context.Context, rec *intentRecord) (settled bool, err error) {
 	unlock, err := r.keys.lock(ctx, rec.Key)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
 	home := r.home()
 	there, err := home.exists(ctx, rec.Key)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !there && rec.Op != opDelete {
-		return nil // its writer may be about to write; what is not there, nobody relies on
+		return false, nil // its writer may be about to write; what is not there, nobody relies on
 	}
 	p, err := r.place(ctx, rec.Op != opCreate)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if !there {
-		return r.settleDelete(ctx, rec, p)
+		err = r.settleDelete(ctx, rec, p)
+	} else {
+		err = r.settleWrite(ctx, rec, p)
 	}
-	return r.settleWrite(ctx, rec, p)
+	return err == nil, err
 }
 
 // settleWrite brings an object that the home site has to the others.

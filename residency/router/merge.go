@@ -64,6 +64,8 @@ type pass struct {
 	adopt bool
 	// force says that the home site wins where nothing else decides.
 	force bool
+	// united are the keys in doubt that have been brought into order, if anybody wants to know.
+	united map[string]bool
 }
 
 // readDoubts notes which keys have an intent at which site.
@@ -154,7 +156,15 @@ func (p *pass) repair(ctx context.Context, key string) error {
 	if p.doubts[key] == nil && p.holds(right, p.home) {
 		return p.fill(ctx, key, right, nil)
 	}
-	return p.fillDoubted(ctx, key, right)
+	if err := p.fillDoubted(ctx, key, right); err != nil {
+		return err
+	}
+	p.report.mu.Lock()
+	defer p.report.mu.Unlock()
+	if p.united != nil && p.doubts[key] != nil {
+		p.united[key] = true
+	}
+	return nil
 }
 
 // fillDoubted copies an object that perhaps nobody was told of, or that the home site does not have. As with a write, an
@@ -357,6 +367,9 @@ func (p *pass) correct(ctx context.Context, key string, right, wrong holding) er
 	p.report.wrong(wrong.s)
 	if !contains(p.legal, wrong.s) {
 		return nil
+	}
+	if err := p.r.outdated(ctx, wrong.s); err != nil {
+		return err
 	}
 	if p.doubts[key] != nil || wrong.s.stands() != current || p.force {
 		if err := p.r.setAside(ctx, key, wrong.s); err != nil {

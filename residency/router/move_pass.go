@@ -169,7 +169,7 @@ func (m *mover) restore(ctx context.Context, key string) (back bool, err error) 
 	if err != nil || gone {
 		return false, err
 	}
-	if doubt, err := m.r.inDoubt(ctx, key, m.from, nil); err != nil || doubt {
+	if doubt, err := m.r.inDoubt(ctx, key, m.from); err != nil || doubt {
 		return false, err // its writer has told nobody of it
 	}
 	m.r.log("the home site has lost an object that the leaving site has", home.Name, nil)
@@ -418,7 +418,7 @@ func (m *mover) reconsider(ctx context.Context, key string, v weight) (*movedEnt
 		return m.bring(ctx, key, v.atFrom)
 	}
 	for _, s := range v.others {
-		if doubt, err := m.r.inDoubt(ctx, key, s, nil); err != nil || doubt {
+		if doubt, err := m.r.inDoubt(ctx, key, s); err != nil || doubt {
 			return nil, err
 		}
 		err := transfer(ctx, key, s, home, true)
@@ -452,4 +452,21 @@ func (m *mover) keep(key string) {
 	if m.report.Kept++; len(m.report.KeptKeys) < maxReported {
 		m.report.KeptKeys = append(m.report.KeptKeys, key)
 	}
+}
+
+// inDoubt reports whether a site has an intent about a key.
+func (r *Router) inDoubt(ctx context.Context, key string, s *site) (bool, error) {
+	ids, err := r.intentsAt(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range ids {
+		var rec intentRecord
+		if err := s.get(ctx, intentPrefix+id, &rec); err != nil && !isNotFound(err) {
+			return false, err
+		} else if err == nil && rec.Key == key {
+			return true, nil
+		}
+	}
+	return false, nil
 }

@@ -141,7 +141,7 @@ func (r *Router) enough(ctx context.Context, e *epochRecord, sites []*site, n, n
 // and lets them take part in the epoch, the home site last.
 func (r *Router) unite(ctx context.Context, home *site, claimed []*site) (*ReconcileReport, error) {
 	p := &pass{
-		r: r, home: home, sites: claimed, adopt: true, force: true,
+		r: r, home: home, sites: claimed, adopt: true, force: true, united: map[string]bool{},
 		report: &ReconcileReport{Started: r.o.Now(), Sites: map[string]SiteReport{}},
 	}
 	intents, err := p.readDoubts(ctx)
@@ -172,15 +172,11 @@ func (r *Router) unite(ctx context.Context, home *site, claimed []*site) (*Recon
 	return p.report, err
 }
 
-// dropIntents removes the intents of writes whose object has been united. One whose object nobody has stays: its
-// writer may still be about to leave it somewhere.
+// dropIntents removes the intents of writes whose object has been united. One whose object was not seen stays, also if
+// it is there now: it came too late to be united.
 func (p *pass) dropIntents(ctx context.Context, intents []intentRecord) error {
 	for _, rec := range intents {
-		there, err := p.home.exists(ctx, rec.Key)
-		if err != nil {
-			return err
-		}
-		if !there {
+		if !p.united[rec.Key] {
 			continue
 		}
 		for _, s := range append(without(p.sites, p.home), p.home) {

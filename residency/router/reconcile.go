@@ -218,39 +218,43 @@ func (p *pass) finishIntents(ctx context.Context) error {
 	}
 	for id, rec := range byID {
 		p.r.remember(rec)
-		if err := p.r.finishOne(ctx, id); err != nil {
+		settled, err := p.r.finishOne(ctx, id)
+		if err != nil {
 			p.r.log("an unfinished write could not be finished", "", err)
 			continue
 		}
-		if err := p.removeIntent(ctx, rec); err != nil {
-			return err
+		if !settled {
+			if settled, err = p.abandoned(ctx, rec); err != nil {
+				return err
+			}
+		}
+		if settled {
+			if err := p.removeIntent(ctx, rec); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// removeIntent removes what is left of an intent whose object is where it has to be, or that is too old.
-func (p *pass) removeIntent(ctx context.Context, rec intentRecord) error {
+// abandoned reports whether an intent is so old that its writer will not come back, and no site has its object.
+func (p *pass) abandoned(ctx context.Context, rec intentRecord) (bool, error) {
 	p.r.mu.Lock()
 	own := p.r.mine[rec.ID]
 	p.r.mu.Unlock()
-	if own != nil {
-		return nil
-	}
-	if there, err := p.home.exists(ctx, intentPrefix+rec.ID); err != nil {
-		return err
-	} else if there && p.r.o.Now().Sub(rec.At) < p.o.Abandon {
-		return nil // nothing is there yet
-	}
-	there, err := p.home.exists(ctx, rec.Key)
-	if err != nil || !there && p.r.o.Now().Sub(rec.At) < p.o.Abandon && rec.Op != opDelete {
-		return err
+	if own != nil || p.r.o.Now().Sub(rec.At) < p.o.Abandon {
+		return false, nil
 	}
 	for _, s := range p.sites {
-		if has, err := s.exists(ctx, rec.Key); err != nil || has && !there {
-			return err // the comparison has to know that it is in doubt
+		if there, err := s.exists(ctx, rec.Key); err != nil || there {
+			return false, err
 		}
 	}
+	return true, nil
+}
+
+// removeIntent removes what is left of an intent.
+func (p *pass) removeIntent(ctx context.Context, rec intentRecord) error {
 	for _, s := range append(without(p.sites, p.home), p.home) {
 		if s.stands() != current {
 			continue // its doubts are needed to judge what it has
