@@ -303,7 +303,7 @@ func TestLockedObjectsStayUntilTheirDate(t *testing.T) {
 
 		// It does not keep anybody from another migration, nor does promoting bring the site back.
 		r = p.mustOpen()
-		_, err = r.Migrate(t.Context(), planned(t, r, migration("c", "d")), opts)
+		_, err = r.Migrate(t.Context(), planned(t, r, migration("c", "d")), serial)
 		require.NoError(t, err)
 		require.NoError(t, promote(r, "d", false))
 		require.Len(t, users(w.stores["b"]), 2)
