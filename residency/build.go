@@ -12,25 +12,19 @@ import (
 
 // build makes the ruleset of its files, and refuses what does not fit together.
 func (r *Ruleset) build() error {
-	var decoded []*regime
-	for _, f := range r.files {
-		g, err := decode(f)
-		if err != nil {
-			return err
-		}
-		decoded = append(decoded, g)
-	}
 	r.regimes, r.sets, r.papers, r.tags = nil, map[string][]span{}, map[string]string{}, map[Tag]string{}
 	steps := []func([]*regime) error{r.buildNames, r.buildSets, r.buildRegimes, r.checkRegimes}
 	for _, step := range steps {
-		if err := step(decoded); err != nil {
+		if err := step(r.decoded); err != nil {
 			return err
 		}
 	}
 	for _, g := range r.regimes {
-		for _, one := range g.Rules {
+		for i, one := range g.Rules {
 			if end := r.ends[one.ID]; !end.IsZero() {
-				one.Values = one.Values.before(end)
+				ended := *one
+				ended.Values = one.Values.before(end)
+				g.Rules[i] = &ended
 			}
 		}
 	}
@@ -171,35 +165,54 @@ func (r *Ruleset) checkNames(places []Place, tags []Tag) error {
 	return nil
 }
 
+// checkRule refuses names in a rule that nothing has, and returns the field.
 func (r *Ruleset) checkRule(one *rule) (field string, err error) {
-	if err := r.checkNames(nil, slices.Concat(one.When.Tags, one.When.ExceptTags)); err != nil {
-		return "when", err
-	}
-	for _, list := range one.placeLists() {
-		if err := r.checkNames(list, nil); err != nil {
-			return "places", err
+	for _, part := range []struct {
+		field  string
+		places []Place
+		tags   []Tag
+	}{
+		{"places", one.Places, nil}, {"exceptPlaces", one.ExceptPlaces, nil}, {"when", one.When.Origins, slices.Concat(one.When.Tags, one.When.ExceptTags)},
+	} {
+		if err := r.checkNames(part.places, part.tags); err != nil {
+			return part.field, err
 		}
 	}
-	var kinds []string
-	for _, c := range one.conditions() {
-		switch c.kind {
-		case needPaper:
-			kinds = append(kinds, c.paper)
-		case needPermitted:
-			if err := r.checkPermits(c); err != nil {
-				return "needs", err
-			}
+	for _, c := range one.Needs {
+		if err := r.checkCondition(c); err != nil {
+			return "needs", err
+		}
+	}
+	for _, c := range slices.Concat(one.AnyOf...) {
+		if err := r.checkCondition(c); err != nil {
+			return "anyOf", err
 		}
 	}
 	if one.Grandfather != nil {
-		kinds = append(kinds, one.Grandfather.Papers...)
-	}
-	for _, kind := range kinds {
-		if _, ok := r.papers[kind]; !ok {
-			return "needs", fmt.Errorf("papers of kind %s are in no file; write their meaning under papers", strictjson.Clip(kind))
+		for _, kind := range one.Grandfather.Papers {
+			if err := r.checkPaper(kind); err != nil {
+				return "grandfather", err
+			}
 		}
 	}
 	return "", nil
+}
+
+func (r *Ruleset) checkCondition(c condition) error {
+	switch c.kind {
+	case needPaper:
+		return r.checkPaper(c.paper)
+	case needPermitted:
+		return r.checkPermits(c)
+	}
+	return r.checkNames(c.places, nil)
+}
+
+func (r *Ruleset) checkPaper(kind string) error {
+	if _, ok := r.papers[kind]; !ok {
+		return fmt.Errorf("papers of kind %s are in no file; write their meaning under papers", strictjson.Clip(kind))
+	}
+	return nil
 }
 
 // checkPermits refuses a condition that no permit can meet, or that goes round in a circle.

@@ -15,7 +15,7 @@ var codes string
 // Codes that are withdrawn or reserved, such as "UK", are not valid.
 func (p Place) Valid() bool {
 	country, part, cut := strings.Cut(string(p), "-")
-	if len(country) != 2 || cut && (part == "" || strings.Contains(part, " ")) {
+	if len(country) != 2 || cut && strings.Contains(part, " ") {
 		return false
 	}
 	for line := range strings.Lines(codes) {

@@ -52,9 +52,13 @@ func (c *condition) UnmarshalText(b []byte) error {
 			return bad("a kind of paper, and a scope after a slash if it must cover that")
 		}
 	case needCustody:
-		return c.holder.UnmarshalText([]byte(arg))
+		if err := c.holder.UnmarshalText([]byte(arg)); err != nil {
+			return bad("who holds the keys: " + err.Error())
+		}
 	case needLevel:
-		return c.level.UnmarshalText([]byte(arg))
+		if err := c.level.UnmarshalText([]byte(arg)); err != nil {
+			return bad("how well the location is known: " + err.Error())
+		}
 	case needCustodyIn, needExposureIn, needExposureOut, needOperatorIn:
 		for p := range strings.SplitSeq(arg, ",") {
 			c.places = append(c.places, Place(p))

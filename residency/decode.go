@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 	_ "time/tzdata" // the zones of the world, for machines that have none
@@ -66,8 +67,34 @@ type located struct {
 
 // fail returns an error at a field, or at the beginning where the field is not there.
 func (l located) fail(id, field string, err error) error {
-	offset := max(0, bytes.Index(l.raw, []byte(`"`+field+`"`)))
-	return l.at(id, offset, err)
+	return l.at(id, fieldOffset(l.raw, field), err)
+}
+
+// fieldOffset returns where the name of a field stands in an object: of its own fields, or else of those within, or 0.
+func fieldOffset(object []byte, field string) int {
+	dec := json.NewDecoder(bytes.NewReader(object))
+	depth, name := 0, true
+	for {
+		tok, err := dec.Token()
+		if err != nil {
+			return max(0, bytes.Index(object, []byte(`"`+field+`"`)))
+		}
+		switch v := tok.(type) {
+		case json.Delim:
+			if v == '{' || v == '[' {
+				depth++
+			} else {
+				depth--
+			}
+			name = depth == 1
+			continue
+		case string:
+			if depth == 1 && name && v == field {
+				return int(dec.InputOffset()) - len(field) - len(`""`)
+			}
+		}
+		name = depth == 1 && !name
+	}
 }
 
 func (l located) at(id string, offset int, err error) error {
@@ -82,6 +109,13 @@ const fields = " regime extends title zone binds default access papers tags inFo
 // decode reads one file strictly, as far as it can be judged alone.
 func decode(file RuleFile) (*regime, error) {
 	top := located{file: &file, raw: file.Data}
+	var whatever any
+	if offset, err := strictjson.Decode(file.Data, &whatever); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			offset, err = len(file.Data), errors.New("the file ends too early")
+		}
+		return nil, top.at("", offset, err)
+	}
 	if offset, err := strictjson.Fields(file.Data, names(file.Data)); err != nil {
 		return nil, top.at("", offset, err)
 	}
@@ -159,20 +193,13 @@ func names(data []byte) string {
 // validate refuses what stands at the top of a file and makes no sense.
 func (g *regime) validate(sets, rules int) *fieldError {
 	bad := func(field, text string) *fieldError { return &fieldError{field, text} }
-	for kind, meaning := range g.Papers {
-		if !strictjson.Slug(kind, "-") || meaning == "" {
-			return bad("papers", "expected kinds such as dpf-listing, each with its meaning")
-		}
-	}
-	for tag, meaning := range g.Tags {
-		if !strictjson.Slug(string(tag), "-:") || meaning == "" {
-			return bad("tags", "expected tags such as nhs-england, each with its meaning")
-		}
+	if err := g.validateNames(); err != nil {
+		return err
 	}
 	switch {
 	case g.ID != "" && g.Extends != "":
 		return bad("extends", "expected regime or extends, and not both")
-	case g.ID == "" && (g.Title != "" || g.Zone != "" || g.Default != "" || g.Access || len(g.InForce) > 0 || g.bindsSomeone()):
+	case g.ID == "" && !g.silent():
 		return bad("regime", "expected a regime such as au-nsw; a file that extends one, or has only sets, says nothing about whom it binds")
 	case g.ID == "" && g.Extends == "":
 		if rules > 0 || sets == 0 {
@@ -185,6 +212,27 @@ func (g *regime) validate(sets, rules int) *fieldError {
 		return nil
 	}
 	return g.validateRegime()
+}
+
+// silent reports whether the file says nothing about whom it binds, and when.
+func (g *regime) silent() bool {
+	return g.Title == "" && g.Zone == "" && g.Default == "" && !g.Access && len(g.InForce) == 0 && !g.bindsSomeone()
+}
+
+// validateNames refuses kinds of papers and tags that have no proper name, or no meaning.
+func (g *regime) validateNames() *fieldError {
+	bad := func(field, text string) *fieldError { return &fieldError{field, text} }
+	for kind, meaning := range g.Papers {
+		if !strictjson.Slug(kind, "-") || meaning == "" {
+			return bad("papers", "expected kinds such as dpf-listing, each with its meaning")
+		}
+	}
+	for tag, meaning := range g.Tags {
+		if !strictjson.Slug(string(tag), "-:") || meaning == "" {
+			return bad("tags", "expected tags such as nhs-england, each with its meaning")
+		}
+	}
+	return nil
 }
 
 func (g *regime) validateRegime() *fieldError {

@@ -117,11 +117,7 @@ func (h *hearing) concerns() truth {
 	if tagged == no && b.All || tagged == yes && !b.All {
 		return tagged
 	}
-	origin := no
-	for _, o := range s.Origins {
-		origin = max(origin, h.within(o, b.Origins))
-	}
-	return origin
+	return h.from("", b.Origins)
 }
 
 func (h *hearing) inForce() truth {
@@ -185,13 +181,25 @@ func (h *hearing) scope(r *rule, p judged) truth {
 		t = min(t, not(h.within(p.place, r.ExceptPlaces)))
 	}
 	if t > no && len(w.Origins) > 0 {
-		origin := no
-		for _, o := range s.Origins {
-			origin = max(origin, h.within(o, w.Origins))
-		}
-		t = min(t, origin)
+		t = min(t, h.from(r.Kind, w.Origins))
 	}
 	return t
+}
+
+// from says whether the data is of origins that a rule is limited to. A permit must be for all of them, so that one
+// more origin never permits more.
+func (h *hearing) from(kind string, list []Place) truth {
+	var each []truth
+	for _, o := range h.q.Subject.Origins {
+		each = append(each, h.within(o, list))
+	}
+	switch {
+	case len(each) == 0:
+		return no
+	case kind == kindPermit:
+		return slices.Min(each)
+	}
+	return slices.Max(each)
 }
 
 // value returns the value of a rule in force on the day, also for those whom a paper grandfathers in.
@@ -206,17 +214,11 @@ func (h *hearing) value(r *rule) *Value {
 	if !g.Until.IsZero() && !g.Until.After(h.on) {
 		return nil
 	}
-	// The last value that was in force for all, among those known.
-	for i := range r.Values {
-		if w := &r.Values[i]; r.Values.visible(w, h.q.Known) && !w.Until.IsZero() && !w.Until.After(h.on) && (v == nil || w.Until.After(v.Until)) {
-			v = w
-		}
-	}
 	for i := range h.q.Target.Papers {
 		p := &h.q.Target.Papers[i]
 		old := slices.Contains(g.Papers, p.Kind) && !p.From.IsZero() && p.From.Before(g.Before)
 		if old && (p.Until.IsZero() || p.Until.After(h.on)) && h.paper(p.Kind, "").truth == yes {
-			return v
+			return h.lapsed(r)
 		}
 	}
 	return nil
@@ -256,7 +258,7 @@ func (h *hearing) vague(r *rule, p judged) finding {
 
 // stale says that nobody has looked whether a rule still holds. Its answer is not known then, whatever it says.
 func (h *hearing) stale(r *rule) (finding, bool) {
-	if r.ReviewBy.IsZero() {
+	if r.ReviewBy.IsZero() || r.ended() {
 		return finding{}, false
 	}
 	if h.today.After(r.ReviewBy) {

@@ -14,6 +14,7 @@ aws *.s3.amazonaws.com
 aws *.s3-accelerate.amazonaws.com
 aws *.s3-accelerate.dualstack.amazonaws.com
 aws *.s3-global.amazonaws.com
+aws *.s3-{r}.amazonaws.com
 aws *.s3.{r}.amazonaws.com
 aws *.s3.dualstack.{r}.amazonaws.com
 aws *.s3-fips.{r}.amazonaws.com
@@ -21,7 +22,6 @@ aws *.s3-fips.dualstack.{r}.amazonaws.com
 aws *.s3-accesspoint.{r}.amazonaws.com
 aws *.s3-accesspoint-fips.{r}.amazonaws.com
 aws *.s3.{r}.vpce.amazonaws.com
-aws *.s3-{r}.amazonaws.com
 aws *.s3.{r}.amazonaws.com.cn
 aws *.s3.dualstack.{r}.amazonaws.com.cn
 aws *.s3.{r}.amazonaws.eu
@@ -35,7 +35,6 @@ azure *.blob.core.chinacloudapi.cn
 wasabi *.s3.wasabisys.com
 wasabi *.s3.{r}.wasabisys.com
 backblaze *.s3.{r}.backblazeb2.com
-backblaze *.backblazeb2.com
 ovhcloud *.s3.{r}.io.cloud.ovh.net
 ovhcloud *.s3.{r}.io.cloud.ovh.us
 scaleway *.s3.{r}.scw.cloud
@@ -45,8 +44,8 @@ ionos *.s3.{r}.ionoscloud.com
 impossiblecloud *.{r}.storage.impossibleapi.net
 outscale *.oos.{r}.outscale.com
 linode *.{r}.linodeobjects.com
-digitalocean *.{r}.digitaloceanspaces.com
 digitalocean *.{r}.cdn.digitaloceanspaces.com
+digitalocean *.{r}.digitaloceanspaces.com
 rackcorp s3.rackcorp.com global
 rackcorp {r}.s3.rackcorp.com
 ibm-cos *.s3.{r}.cloud-object-storage.appdomain.cloud
