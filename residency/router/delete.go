@@ -51,7 +51,7 @@ func (r *Router) deletePlan(ctx context.Context) (*plan, error) {
 	if err := r.homeReady(ctx, home); err != nil {
 		return nil, err
 	}
-	p := &plan{home: home, want: r.enrolled(), try: []*site{home}}
+	p := &plan{epoch: r.epoch.Load().ID, home: home, want: r.enrolled(), try: []*site{home}}
 	for _, s := range p.want {
 		r.revive(ctx, s)
 		if s != home && s.takes() && !s.ReadOnly && !s.isQuarantined() && !s.resting() {
@@ -102,7 +102,7 @@ func (r *Router) unspread(ctx context.Context, rec *intentRecord, p *plan) error
 		}
 		return s.remove(ctx, rec.Key)
 	})
-	if r.later.Load() {
+	if r.moved(p) {
 		next, err := r.deletePlan(ctx) // of the sites as a move has left them
 		if err != nil {
 			return err

@@ -172,9 +172,9 @@ func (r *Router) stand(s *site, v *sighting, err error) {
 	default:
 		s.setStanding(behind, nil)
 	}
-	for name, n := range v.epochs {
-		if n > e.N || n == e.N && name != e.name() {
-			r.later.Store(true)
+	for name := range v.epochs {
+		if n, id, _, ok := epochName(name); ok {
+			r.noteEpoch(n, id)
 		}
 	}
 	if s.Name == e.Home {
@@ -250,17 +250,28 @@ func (r *Router) whose(ctx context.Context, s *site, err error) error {
 
 // outdated reports whether a site knows of an epoch that this router does not.
 func (r *Router) outdated(ctx context.Context, s *site) error {
-	e := r.epoch.Load()
 	later := false
 	err := s.list(ctx, epochPrefix, func(name string) bool {
-		if n, id, _, ok := epochName(name); ok && (n > e.N || n == e.N && id != e.ID) {
+		if n, id, _, ok := epochName(name); ok && r.noteEpoch(n, id) {
 			later = true
 		}
 		return !later
 	})
 	if err == nil && later {
-		r.later.Store(true)
 		return fail(ErrSuperseded)
 	}
 	return err
+}
+
+// noteEpoch takes note of an epoch that was seen at a site, and reports whether it is later than this router's, or
+// another of the same number.
+func (r *Router) noteEpoch(n int, id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.epoch.Load()
+	later := n > e.N || n == e.N && id != e.ID
+	if later {
+		r.later.Store(true)
+	}
+	return later
 }

@@ -91,7 +91,7 @@ type SiteError struct {
 // Error names the site, what was tried and the class of the error.
 func (e *SiteError) Error() string {
 	text := fmt.Sprint(e.Code)
-	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errShortRead, errOtherSize, errChanged, errNotCurrent} {
+	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errShortRead, errOtherSize, errNotCurrent} {
 		if errors.Is(e.err, known) {
 			text = strings.TrimPrefix(known.Error(), "router: ")
 		}

@@ -83,9 +83,10 @@ func (r *Router) mayRead(ctx context.Context, s *site) bool {
 
 // plan is where a write goes.
 type plan struct {
-	home *site
-	want []*site // that should hold the object
-	try  []*site // of these, the ones to write to now, the home site first
+	epoch string // that it was made in; empty if that does not matter
+	home  *site
+	want  []*site // that should hold the object
+	try   []*site // of these, the ones to write to now, the home site first
 }
 
 // place chooses the sites of a write. With all, every site that may be written is wanted.
@@ -93,6 +94,7 @@ func (r *Router) place(ctx context.Context, all bool) (*plan, error) {
 	if err := r.follow(ctx); err != nil {
 		return nil, err
 	}
+	epoch := r.epoch.Load().ID
 	home := r.home()
 	if home == nil {
 		return nil, fail(ErrHomeDown)
@@ -110,7 +112,7 @@ func (r *Router) place(ctx context.Context, all bool) (*plan, error) {
 	if err := r.homeReady(ctx, home); err != nil {
 		return nil, err
 	}
-	p := &plan{home: home, want: legal}
+	p := &plan{epoch: epoch, home: home, want: legal}
 	if !all {
 		p.want = r.choose(home, legal)
 	}

@@ -104,7 +104,18 @@ func (r *Router) rollForward(ctx context.Context) error {
 // rests on less.
 func (r *Router) finishOthers(ctx context.Context, ids []string) error {
 	for _, id := range ids {
-		if _, err := r.finishOne(ctx, id); err != nil {
+		rec, err := r.unfinished(ctx, id)
+		if err != nil {
+			return err
+		}
+		// Nobody relies on what is being deleted, and to bring it back would get in the way of who deletes it.
+		if rec == nil || rec.Op == opDelete {
+			continue
+		}
+		if _, err := r.settleKey(ctx, rec); err != nil {
+			if there, herr := r.home().exists(ctx, rec.name()); herr == nil && !there {
+				continue // whoever wrote it was quicker, and may even have deleted it again
+			}
 			return err
 		}
 	}
@@ -113,6 +124,15 @@ func (r *Router) finishOthers(ctx context.Context, ids []string) error {
 
 // finishOne settles one intent, and reports whether its object was seen and brought to where it has to be.
 func (r *Router) finishOne(ctx context.Context, id string) (settled bool, err error) {
+	rec, err := r.unfinished(ctx, id)
+	if err != nil || rec == nil {
+		return false, err
+	}
+	return r.settleKey(ctx, rec)
+}
+
+// unfinished returns what an intent says, or nil if nothing has to be done about it.
+func (r *Router) unfinished(ctx context.Context, id string) (*intentRecord, error) {
 	r.mu.Lock()
 	own := r.mine[id]
 	rec, known := r.seen[id]
@@ -123,26 +143,26 @@ func (r *Router) finishOne(ctx context.Context, id string) (settled bool, err er
 		own.mu.Unlock()
 		switch p {
 		case flowing, done:
-			return false, nil // nobody can have seen it; or it is where it has to be
+			return nil, nil // nobody can have seen it; or it is where it has to be
 		case asked:
 			select {
 			case <-own.done:
 			case <-ctx.Done():
-				return false, ctx.Err()
+				return nil, ctx.Err()
 			}
-			return r.finishOne(ctx, id)
+			return r.unfinished(ctx, id)
 		}
 		rec, known = own.intentRecord, true
 	}
 	if !known {
 		if err := r.home().get(ctx, intentPrefix+id, &rec); isNotFound(err) {
-			return false, nil // it has been finished meanwhile
+			return nil, nil // it has been finished meanwhile
 		} else if err != nil {
-			return false, err
+			return nil, err
 		}
 		r.remember(rec)
 	}
-	return r.settleKey(ctx, &rec)
+	return &rec, nil
 }
 
 // remember keeps a record that need not be read again, as long as there are not many.
@@ -210,7 +230,7 @@ func (r *Router) conclude(ctx context.Context, rec *intentRecord, p *plan, reach
 	var sure []*site
 	for i, err := range checks {
 		switch {
-		case r.later.Load():
+		case r.moved(p):
 			next, err := r.place(ctx, rec.Op != opCreate) // of the sites as a move has left them
 			if err != nil {
 				return err

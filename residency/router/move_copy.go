@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"slices"
 	"sync/atomic"
@@ -88,7 +89,8 @@ func (b *bringing) once(ctx context.Context, atFrom bool) (e *movedEntry, again 
 		if err != nil && !isNotFound(err) {
 			return nil, false, err
 		}
-		e.Odd = err == nil && got != *b.ref
+		// What was written since may well have been replaced after the leaving site had it.
+		e.Odd = err == nil && got != *b.ref && a.ModTime.Before(b.m.begun)
 	}
 	if b.m.legal(b.home) && b.home != b.m.from {
 		b.good = append(b.good, b.home)
@@ -144,7 +146,7 @@ func (b *bringing) settle(ctx context.Context, to *site) (bool, error) {
 		}
 	}
 	if err := b.copy(ctx, to, !there); err != nil {
-		if isTaken(err) {
+		if isTaken(err) || errors.Is(err, errChanged) {
 			return false, nil
 		}
 		return false, err
@@ -217,10 +219,8 @@ func (b *bringing) undo(ctx context.Context, to *site) error {
 		if wait > b.home.Timeout {
 			return b.m.r.settleWrite(ctx, pending, &plan{home: b.home, want: b.m.r.enrolled(), try: []*site{b.home, to}})
 		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := sleep(ctx, wait); err != nil {
+			return err
 		}
 		wait *= 2
 	}
@@ -277,7 +277,7 @@ func (b *bringing) transfer(ctx context.Context, to *site, once bool) error {
 	var got sum
 	copy(got[:], h.Sum(nil))
 	if b.ref != nil && got != *b.ref {
-		return &SiteError{Site: b.home.Name, Op: "read", err: errChanged}
+		return errChanged
 	}
 	b.ref = &got
 	atomic.AddInt64(&b.m.report.Copied, 1)

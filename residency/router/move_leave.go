@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -180,6 +181,9 @@ func (m *mover) locked(ctx context.Context, key string) (until time.Time, locked
 	if isNotFound(err) {
 		err = nil
 	}
+	if !locked {
+		until = time.Time{}
+	}
 	return until, locked, err
 }
 
@@ -265,8 +269,7 @@ func (m *mover) prove(ctx context.Context) error {
 			break
 		}
 		p.Objects, p.Bytes = p.Objects+1, p.Bytes+e.Size
-		key := sha256.Sum256([]byte(e.Key))
-		fmt.Fprintf(all, "%s %s\n", hex.EncodeToString(key[:]), e.Sum)
+		e.line(all)
 		read.entries = read.entries[1:]
 	}
 	p.Digest = hex.EncodeToString(all.Sum(nil))
@@ -285,24 +288,97 @@ func (m *mover) prove(ctx context.Context) error {
 	return m.forget(ctx)
 }
 
-// recall reads the proof.
+// line writes what stands for an object in the digest of a proof.
+func (e *movedEntry) line(to io.Writer) {
+	key := sha256.Sum256([]byte(e.Key))
+	fmt.Fprintf(to, "%s %s\n", hex.EncodeToString(key[:]), e.Sum)
+}
+
+// recall reads the proof from whoever has it, and sees to it that all have it that should.
 func (m *mover) recall(ctx context.Context) error {
-	var p phaseRecord
-	if err := m.r.home().get(ctx, m.rec.name()+"-"+phaseProved, &p); err != nil {
-		return err
+	name := m.rec.name() + "-" + phaseProved
+	last := error(errRecord)
+	for _, s := range m.r.sites {
+		var p phaseRecord
+		if last = s.get(ctx, name, &p); last != nil {
+			continue
+		}
+		m.report.Proof = p.Proof
+		if err := m.record(ctx, name, &p); err != nil {
+			return err
+		}
+		return m.forget(ctx)
 	}
-	m.report.Proof = p.Proof
-	return m.forget(ctx)
+	return last
 }
 
 // residue records what is left behind.
 func (m *mover) residue(ctx context.Context) error {
 	v := m.report.Locked
+	v.Until = v.Until.UTC()
 	err := m.r.evidence(ctx, string(evidence.KindResidual), m.rec.From, evidence.Residual{
 		Move: m.rec.ID, Objects: v.Objects, Bytes: v.Bytes, Until: v.Until, Shredded: m.o.Shredded,
 	})
 	if err != nil {
 		return err
 	}
+	n := 1
+	for m.phases[residuePhase(n)] {
+		n++
+	}
+	if n > 1 {
+		if last, err := m.r.readResidue(ctx, m.rec, n-1); err != nil {
+			return err
+		} else if *last == v {
+			return &ResidueError{Site: m.rec.From, Residue: v}
+		}
+	}
+	err = m.mark(ctx, &phaseRecord{V: recordVersion, Phase: residuePhase(n), Left: &v})
+	if err != nil && !errors.Is(err, errOtherRecord) { // another process has recorded what it found
+		return err
+	}
 	return &ResidueError{Site: m.rec.From, Residue: v}
+}
+
+func residuePhase(n int) string { return phaseResidue + fmt.Sprintf("%08d", n) }
+
+// readResidue reads what was left behind, from whoever knows it.
+func (r *Router) readResidue(ctx context.Context, rec *moveRecord, n int) (*Residue, error) {
+	last := error(errRecord)
+	for _, s := range r.sites {
+		var p phaseRecord
+		if last = s.get(ctx, rec.name()+"-"+residuePhase(n), &p); last == nil && p.Left != nil {
+			p.Left.Until = p.Left.Until.UTC()
+			return p.Left, nil
+		}
+	}
+	if last == nil {
+		last = errRecord
+	}
+	return nil, last
+}
+
+// Residues are what earlier migrations had to leave behind, as it was last found, by site. See
+// [Router.ResumeMigrations]. The home site must answer.
+func (r *Router) Residues(ctx context.Context) (map[string]Residue, error) {
+	all, err := r.readMoves(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]Residue{}
+	for n, rec := range all.records {
+		k := 0
+		for all.phases[n][residuePhase(k+1)] {
+			k++
+		}
+		if k == 0 || all.phases[n][phaseDone] {
+			continue
+		}
+		v, err := r.readResidue(ctx, rec, k)
+		if err != nil {
+			return nil, err
+		}
+		out[rec.From] = *v
+	}
+	return out, nil
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"gocloud.dev/blob"
 	"golang.org/x/sync/errgroup"
@@ -50,7 +51,8 @@ func walkObjects(ctx context.Context, sites []*site, after string, f func(key st
 // batch works on some keys at a time, in parallel, and takes the results in the order of the keys.
 type batch struct {
 	m    *mover
-	out  *manifest // nil: entries go nowhere
+	out  *manifest         // nil: entries go nowhere
+	each func(*movedEntry) // may be nil
 	work []func(context.Context) (*movedEntry, error)
 }
 
@@ -85,6 +87,9 @@ func (b *batch) run(ctx context.Context) error {
 			continue
 		}
 		n, bytes = n+1, bytes+e.Size
+		if b.each != nil {
+			b.each(e)
+		}
 		if b.out != nil {
 			if err := b.out.add(ctx, *e); err != nil {
 				return err
@@ -164,7 +169,7 @@ func (m *mover) restore(ctx context.Context, key string) (back bool, err error) 
 	if err != nil || gone {
 		return false, err
 	}
-	if doubt, err := m.r.inDoubt(ctx, key, m.from, nil); err != nil || doubt {
+	if doubt, err := m.r.inDoubt(ctx, key, m.from); err != nil || doubt {
 		return false, err // its writer has told nobody of it
 	}
 	m.r.log("the home site has lost an object that the leaving site has", home.Name, nil)
@@ -199,7 +204,7 @@ func (m *mover) owes(ctx context.Context, key string) (bool, error) {
 
 // fill changes the set of sites, and then brings to the targets what was written until then.
 func (m *mover) fill(ctx context.Context) error {
-	if m.r.home() == m.from {
+	if m.mustPromote() {
 		if _, err := m.r.Promote(ctx, Promotion{Home: m.rec.Promote, Person: m.rec.Person, Reason: m.rec.Reason}); err != nil {
 			return err
 		}
@@ -208,6 +213,9 @@ func (m *mover) fill(ctx context.Context) error {
 		}
 	}
 	if err := m.change(ctx); err != nil {
+		return err
+	}
+	if err := m.awaitDeletions(ctx); err != nil {
 		return err
 	}
 	m.stage(evidence.Verified)
@@ -225,6 +233,55 @@ func (m *mover) fill(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// awaitDeletions waits for those who were deleting something when the set of sites changed, and do not know of the
+// targets. Each has an intent at the home site, put there before it looked for a later epoch. One whose process has ended
+// does nothing more; its deletion was not reported.
+func (m *mover) awaitDeletions(ctx context.Context) error {
+	home := m.r.home()
+	ids, err := m.r.intentsAt(ctx, home)
+	if err != nil {
+		return err
+	}
+	end := time.Now().Add(2 * home.Timeout)
+	for _, id := range ids {
+		for wait := time.Millisecond; ; wait = min(2*wait, time.Second) {
+			var rec intentRecord
+			err := home.get(ctx, intentPrefix+id, &rec)
+			if isNotFound(err) || err == nil && (rec.Op != opDelete || rec.Epoch == m.r.epoch.Load().ID) {
+				break
+			}
+			if err != nil {
+				return err
+			}
+			if time.Now().After(end) {
+				break
+			}
+			if err := sleep(ctx, wait); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sleep waits, unless the context ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// mustPromote reports whether the leaving site is home, or a promotion was begun and not ended.
+func (m *mover) mustPromote() bool {
+	home := m.r.home()
+	return home == m.from || home != nil && home.Name == m.rec.Promote && !m.r.ready.Load() && m.r.epoch.Load().Move == ""
 }
 
 // change changes the set of sites, if that has not been done.
@@ -361,7 +418,7 @@ func (m *mover) reconsider(ctx context.Context, key string, v weight) (*movedEnt
 		return m.bring(ctx, key, v.atFrom)
 	}
 	for _, s := range v.others {
-		if doubt, err := m.r.inDoubt(ctx, key, s, nil); err != nil || doubt {
+		if doubt, err := m.r.inDoubt(ctx, key, s); err != nil || doubt {
 			return nil, err
 		}
 		err := transfer(ctx, key, s, home, true)
@@ -395,4 +452,21 @@ func (m *mover) keep(key string) {
 	if m.report.Kept++; len(m.report.KeptKeys) < maxReported {
 		m.report.KeptKeys = append(m.report.KeptKeys, key)
 	}
+}
+
+// inDoubt reports whether a site has an intent about a key.
+func (r *Router) inDoubt(ctx context.Context, key string, s *site) (bool, error) {
+	ids, err := r.intentsAt(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range ids {
+		var rec intentRecord
+		if err := s.get(ctx, intentPrefix+id, &rec); err != nil && !isNotFound(err) {
+			return false, err
+		} else if err == nil && rec.Key == key {
+			return true, nil
+		}
+	}
+	return false, nil
 }

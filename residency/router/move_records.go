@@ -23,6 +23,9 @@ const (
 	phaseFilled = "filled" // and what was written until the set of sites changed
 	phaseProved = "proved" // and everything that could be deleted is
 	phaseDone   = "done"   // nothing is left
+	// Between these two, what the store of the leaving site does not let go is recorded as often as that changes, with
+	// a number behind.
+	phaseResidue = "residue-"
 )
 
 // moveRecord begins a migration. Its time of writing, by the home site's clock, parts what was there from what was
@@ -48,9 +51,10 @@ func (m *moveRecord) name() string { return movePrefix + fmt.Sprintf("%08d", m.N
 
 // phaseRecord says how far a migration has come.
 type phaseRecord struct {
-	V     int    `json:"v"`
-	Phase string `json:"phase"`
-	Proof *Proof `json:"proof,omitempty"`
+	V     int      `json:"v"`
+	Phase string   `json:"phase"`
+	Proof *Proof   `json:"proof,omitempty"`
+	Left  *Residue `json:"left,omitempty"`
 }
 
 // movedEntry is an object whose copies were read and found equal.

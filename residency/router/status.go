@@ -115,21 +115,15 @@ func (r *Router) Warnings(now time.Time) []Warning {
 	var out []Warning
 	for _, s := range r.sites {
 		s.mu.Lock()
-		d := s.decision
+		d, at := s.decision, s.location
 		s.mu.Unlock()
-		what := "the decision"
-		if d.ExpiresBy != "" {
-			what += " that rests on " + d.ExpiresBy
-		}
-		out = warn(out, now, s.Name, what, d.Expires)
-		for _, p := range s.Target.Papers {
-			if !p.Refuted && !p.Until.IsZero() {
-				out = warn(out, now, s.Name, "the paper "+p.Kind, p.Until.UTC())
-			}
-		}
+		t := s.Target
+		t.Location = at
+		var over *residency.Override
 		if o, ok := r.o.Overrides[s.Name]; ok {
-			out = warn(out, now, s.Name, "the override "+o.ID, o.Until)
+			over = &o
 		}
+		out = append(out, Expiring(s.Name, d, t, over, now)...)
 	}
 	slices.SortStableFunc(out, func(a, b Warning) int {
 		if c := a.Ends.Compare(b.Ends); c != 0 {

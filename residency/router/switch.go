@@ -43,8 +43,15 @@ func (r *Router) adoptEpoch(e *epochRecord, through []string) {
 			s.setStanding(filling, nil)
 		}
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.epoch.Store(e)
 	r.later.Store(false)
+}
+
+// moved reports whether another epoch has begun since a plan was made.
+func (r *Router) moved(p *plan) bool {
+	return r.later.Load() || p.epoch != "" && p.epoch != r.epoch.Load().ID
 }
 
 // follow goes on in a later epoch if that differs in nothing but its sites, as after a move. It is nil if there is
