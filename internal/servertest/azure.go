@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"testing"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 	"github.com/stretchr/testify/require"
 )
@@ -24,7 +26,9 @@ func Azure(t testing.TB) string {
 	})
 	cred, err := container.NewSharedKeyCredential(account, key)
 	require.NoError(t, err)
-	client, err := container.NewClientWithSharedKeyCredential("http://"+addr+"/"+account+"/"+name, cred, nil)
+	client, err := container.NewClientWithSharedKeyCredential("http://"+addr+"/"+account+"/"+name, cred, &container.ClientOptions{
+		ClientOptions: azcore.ClientOptions{Retry: policy.RetryOptions{MaxRetries: -1}}, // ready tries again itself, and sooner
+	})
 	require.NoError(t, err)
 	ready(t, func(ctx context.Context) error {
 		_, err := client.Create(ctx, nil)
