@@ -16,6 +16,7 @@
 //	carekeep schedule  --file FILE [--at TIME] [--next N] [--ics FILE] [--cron LINE] [--calendar LINE]
 //	carekeep sites     --sites F status|decide|reconcile|promote|quarantine|release
 //	carekeep sites     --sites F reevaluate [--as-of DAY] | what-if RULE --ends DAY | migrate --from A [--to B]
+//	carekeep sites     --sites F exit plan SITE | exit drill SITE --at NAME
 //	carekeep sites     --sites F evidence --out FILE | register --out FILE.html
 //
 // R is a folder or a URL of file, s3, gs or azblob. SNAPSHOT is an id, the beginning of one, or "latest".

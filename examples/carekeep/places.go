@@ -63,9 +63,7 @@ func (c *statusCmd) Run(a *app) error {
 		fmt.Fprintf(a.stdout, "writes fail: what can be written now does not give %s\n", l)
 	}
 	for _, w := range st.Warnings {
-		if !s.renewed(w) {
-			fmt.Fprintln(a.stdout, warning(w))
-		}
+		fmt.Fprintln(a.stdout, warning(w))
 	}
 	return nil
 }
@@ -118,17 +116,10 @@ func join[T ~string](all []T) string {
 // warn tells what ends within 90 days, of every command that works with the sites.
 func (a *app) warn(s *sites) {
 	for _, w := range s.router.Warnings(a.now()) {
-		if w.Severity != "notice" && !s.renewed(w) {
+		if w.Severity != "notice" {
 			fmt.Fprintln(a.stderr, "carekeep:", warning(w))
 		}
 	}
-}
-
-// renewed says whether a warning is of how fresh it is what a provider showed: a site that is probed shows it anew each
-// time.
-func (s *sites) renewed(w router.Warning) bool {
-	d := s.router.Decisions()[w.Site]
-	return d.ExpiresBy == "evidence.age" && d.Expires.Equal(w.Ends)
 }
 
 func warning(w router.Warning) string {

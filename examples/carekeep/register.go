@@ -15,7 +15,6 @@ import (
 
 	"github.com/carekeep/carekeep/residency/evidence"
 	"github.com/carekeep/carekeep/residency/register"
-	"github.com/carekeep/carekeep/residency/router"
 )
 
 type evidenceCmd struct {
@@ -147,12 +146,10 @@ func (a *app) register(s *sites) (register.Register, error) {
 			r.Heads = append(r.Heads, log.Head().String())
 		}
 	}
-	r.Warnings = slices.DeleteFunc(register.Expiring(r), func(w register.Warning) bool {
-		return s.renewed(router.Warning{Site: w.Site, Ends: w.Ends})
+	// The look at where a bucket is lives for a month and is renewed by every command: it needs nobody.
+	r.Warnings = slices.DeleteFunc(append([]register.Warning{}, register.Expiring(r)...), func(w register.Warning) bool {
+		return strings.HasPrefix(w.What, "decision, by evidence.")
 	})
-	if r.Warnings == nil {
-		r.Warnings = []register.Warning{}
-	}
 	return r, nil
 }
 
