@@ -82,7 +82,7 @@ type Location struct {
 type Exposure struct {
 	Operator Place   `json:"operator,omitempty"` // where the entity that runs it is established
 	Parent   Place   `json:"parent,omitempty"`   // where its ultimate parent is
-	Support  []Place `json:"support,omitempty"`  // from where staff can reach it
+	Support  []Place `json:"support,omitempty"`  // from where its staff can reach it; some regimes judge that as a transfer
 }
 
 // Custody says who holds the keys.
@@ -131,6 +131,9 @@ type Request struct {
 	Subject Subject `json:"subject"`
 	Purpose Purpose `json:"purpose"`
 	Target  Target  `json:"target"`
+	// Existing asks whether data that is at the target already may stay there. Otherwise the question is whether
+	// new data may be written. The rules answer both alike; an [Override] can tell them apart.
+	Existing bool `json:"existing,omitempty"`
 	// AsOf is the date whose law is asked for. The zero Day is Now, in the zone of each regime.
 	AsOf Day `json:"asOf,omitzero"`
 	// Known is the date whose knowledge is asked for: what became known later is not used. Zero: everything.

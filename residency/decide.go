@@ -1,0 +1,227 @@
+package residency
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// builtIn is the regime of the rules that are part of the package and in no file.
+const builtIn = "carekeep"
+
+// The built-in rules. The policies about evidence can be switched off as guidance can.
+const (
+	ruleOperational = "carekeep.operational"
+	rulePlace       = "carekeep.place"
+	ruleOrigin      = "carekeep.origin"
+	ruleLevel       = "evidence.level"
+	ruleAge         = "evidence.age"
+)
+
+// MaxObservationAge is how long it is believed where a bucket was seen: its place can change after it was made. The
+// built-in policy "evidence.age" asks for it.
+const MaxObservationAge = 30 * 24 * time.Hour
+
+// Decide answers whether the data may go to the target, or stay there. It is a pure function of the ruleset and the
+// request. All regimes that bind the subject by its origins or tags are asked, and all must pass; what is not
+// known never passes, and Decision.Missing says what to find out. Data without personal data passes anywhere.
+//
+// An error is a request that makes no sense, such as a place that does not exist or a tag that no rule knows; it says
+// what to put right. A denial is no error.
+func (r *Ruleset) Decide(q Request) (Decision, error) {
+	if err := r.validate(&q); err != nil {
+		return Decision{}, err
+	}
+	q = q.canonical()
+	d := Decision{Ruleset: r.digest, AsOf: q.AsOf, Known: q.Known, Now: q.Now, Reasons: []Reason{}, Places: []Place{}}
+	var err error
+	if d.Facts, err = q.digest(); err != nil {
+		return Decision{}, err
+	}
+	places, problem := q.Target.Location.resolve()
+	if q.Subject.Class == Operational {
+		d.Rules = Allowed
+		d.Places = append(d.Places, places...)
+		d.Reasons = append(d.Reasons, Reason{Regime: builtIn, Rule: ruleOperational, Verdict: Allowed,
+			Text: "no personal data: it may be anywhere"})
+		d.Verdict = d.Rules
+		return d, nil
+	}
+	d.heed(&q, r)
+	outcome, ends := r.judge(&q, places, problem, &d)
+	d.Rules = outcome.verdict()
+	d.Verdict = d.Rules
+	ends = append(ends, d.override(q.Override, q.Existing)...)
+	d.finish(ends)
+	return d, nil
+}
+
+// heed warns of what the request leaves out or says in words that no rule knows.
+func (d *Decision) heed(q *Request, r *Ruleset) {
+	if q.Subject.Class == Unclassified {
+		d.Warnings = append(d.Warnings, "the class is not given: the data is judged as "+q.Subject.Class.judged().String())
+	}
+	for _, p := range q.Target.Papers {
+		if _, ok := r.papers[p.Kind]; !ok {
+			d.Warnings = append(d.Warnings, "no rule asks for a paper of kind "+p.Kind)
+		}
+	}
+}
+
+// judge asks the built-in rules and all regimes.
+func (r *Ruleset) judge(q *Request, places []Place, problem string, d *Decision) (truth, []ending) {
+	self := &hearing{rules: r, regime: &regime{ID: builtIn, zone: time.UTC}, q: q, said: d}
+	out := min(self.located(places, problem), self.evident())
+	ends := self.ends
+	covered := map[Place]bool{}
+	for _, g := range r.regimes {
+		h := &hearing{rules: r, regime: g, q: q, places: places, said: d}
+		h.today = dayIn(q.Now, g.zone)
+		h.on = cmp.Or(q.AsOf, h.today)
+		if r.silent(g) {
+			h.noteUnconfirmed()
+			continue
+		}
+		h.covers(covered)
+		if bound := h.binds(); bound > no {
+			out = min(out, h.bound(bound))
+		}
+		ends = append(ends, h.ends...)
+	}
+	return min(out, self.covered(covered)), ends
+}
+
+// dayIn returns the date at an instant in a zone.
+func dayIn(t time.Time, zone *time.Location) Day {
+	y, m, d := t.In(zone).Date()
+	return Day{Year: y, Month: m, Day: d}
+}
+
+// silent reports whether a regime says nothing: it is switched off, or nobody confirmed any of its rules.
+func (r *Ruleset) silent(g *regime) bool {
+	return r.off[g.ID] || !slices.ContainsFunc(g.Rules, r.on)
+}
+
+// noteUnconfirmed notes the rules of a silent regime that would be asked.
+func (h *hearing) noteUnconfirmed() {
+	if h.rules.off[h.regime.ID] || h.binds() == no {
+		return
+	}
+	for _, p := range h.judgedPlaces() {
+		for _, r := range h.regime.Rules {
+			h.unconfirmed(r, p)
+		}
+	}
+}
+
+// bound judges a regime that binds the subject, or may bind it. Where that is not known, it need only not object.
+func (h *hearing) bound(bound truth) truth {
+	t := h.judge()
+	if t == yes || bound == yes {
+		return t
+	}
+	h.lacks(h.regime.ID, known(unsure, "which part of its country the data is from"))
+	return unsure
+}
+
+// covers notes which origins the regime has looked at, whether or not it binds a class as low as this one.
+func (h *hearing) covers(covered map[Place]bool) {
+	b := &h.regime.Binds
+	tagged := slices.ContainsFunc(h.q.Subject.Tags, func(t Tag) bool { return slices.Contains(b.Tags, t) })
+	if b.All && !tagged || b.Hosted && !h.q.Target.hosted() {
+		return
+	}
+	for _, o := range h.q.Subject.Origins {
+		if h.within(o, b.Origins) == yes && h.inForce() == yes {
+			covered[o] = true
+			if b.MinClass > h.q.Subject.Class.judged() {
+				h.reason(nil, finding{}, judged{}, Allowed, "%s: asks nothing of the class %s", h.regime.Title, h.q.Subject.Class)
+			}
+		}
+	}
+}
+
+// covered says whether rules are known for every origin: no rule is not the same as no objection.
+func (h *hearing) covered(covered map[Place]bool) truth {
+	if len(h.q.Subject.Origins) == 0 {
+		f := known(unsure, "where the body that answers for the data is")
+		h.reason(&rule{ID: ruleOrigin}, f, judged{}, Unknown, "no origin is given, and no rule binds without one")
+		h.lacks(ruleOrigin, f)
+		return unsure
+	}
+	t := yes
+	for _, o := range h.q.Subject.Origins {
+		if covered[o] {
+			continue
+		}
+		f := known(unsure, "rules for "+string(o))
+		h.reason(&rule{ID: ruleOrigin}, f, judged{}, Unknown, "no confirmed rule is known for data from %s at that date", o)
+		h.lacks(ruleOrigin, f)
+		t = unsure
+	}
+	return t
+}
+
+// located says whether the places are known.
+func (h *hearing) located(places []Place, problem string) truth {
+	for _, p := range places {
+		if name, ok := p.set(); ok && h.rules.sets[name] == nil {
+			problem = "the group " + string(p) + " does not say in which country data is; use a region that names its places"
+		}
+	}
+	if problem == "" {
+		return yes
+	}
+	h.reason(&rule{ID: rulePlace}, finding{}, judged{}, Unknown, "where the data would be is not known: %s", problem)
+	h.lacks(rulePlace, known(unsure, "the places of the target: "+problem))
+	return unsure
+}
+
+// evident says whether it is known well enough, and freshly, where a provider keeps data about patients.
+func (h *hearing) evident() truth {
+	l := &h.q.Target.Location
+	if l.Provider == "" || h.q.Subject.Class.judged() < Demographic {
+		return yes
+	}
+	out := yes
+	object := func(id, fact, text string) {
+		h.reason(&rule{ID: id}, finding{}, judged{}, Unknown, "%s", text)
+		h.lacks(id, known(unsure, fact))
+		out = unsure
+	}
+	if !h.rules.off[ruleLevel] && l.Level < Observed {
+		object(ruleLevel, "a location that the provider's interface shows",
+			"data about patients goes to a provider only where its interface shows the location; this one is "+l.Level.String())
+	}
+	if h.rules.off[ruleAge] || l.Level < Observed {
+		return out
+	}
+	switch age := h.q.Now.Sub(l.At); {
+	case l.At.IsZero():
+		object(ruleAge, "when the location was looked at", "it is not said when the location was looked at")
+	case age < 0:
+		object(ruleAge, "when the location was looked at", "the location was looked at later than now: one of two clocks is wrong")
+	case age >= MaxObservationAge:
+		object(ruleAge, "a look at the location within 30 days", "the location was looked at more than 30 days ago, and can have changed")
+	default:
+		h.ends = append(h.ends, ending{l.At.Add(MaxObservationAge).UTC(), ruleAge})
+	}
+	return out
+}
+
+// finish puts the decision in order.
+func (d *Decision) finish(ends []ending) {
+	d.Places = sorted(d.Places)
+	if len(d.Places) == 0 {
+		d.Places = []Place{}
+	}
+	if d.Verdict != Allowed {
+		d.Obligations = nil // they are what makes an allowed target lawful
+	}
+	slices.Sort(d.Unconfirmed)
+	for _, e := range ends {
+		if d.Expires.IsZero() || e.at.Before(d.Expires) || e.at.Equal(d.Expires) && e.by < d.ExpiresBy {
+			d.Expires, d.ExpiresBy = e.at, e.by
+		}
+	}
+}
