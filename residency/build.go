@@ -12,25 +12,19 @@ import (
 
 // build makes the ruleset of its files, and refuses what does not fit together.
 func (r *Ruleset) build() error {
-	var decoded []*regime
-	for _, f := range r.files {
-		g, err := decode(f)
-		if err != nil {
-			return err
-		}
-		decoded = append(decoded, g)
-	}
 	r.regimes, r.sets, r.papers, r.tags = nil, map[string][]span{}, map[string]string{}, map[Tag]string{}
 	steps := []func([]*regime) error{r.buildNames, r.buildSets, r.buildRegimes, r.checkRegimes}
 	for _, step := range steps {
-		if err := step(decoded); err != nil {
+		if err := step(r.decoded); err != nil {
 			return err
 		}
 	}
 	for _, g := range r.regimes {
-		for _, one := range g.Rules {
+		for i, one := range g.Rules {
 			if end := r.ends[one.ID]; !end.IsZero() {
-				one.Values = one.Values.before(end)
+				ended := *one
+				ended.Values = one.Values.before(end)
+				g.Rules[i] = &ended
 			}
 		}
 	}

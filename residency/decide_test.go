@@ -2,16 +2,18 @@ package residency_test
 
 import (
 	"encoding/json"
-	"fmt"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/carekeep/carekeep/residency"
 )
 
 // ask is a request about identifiable data of some origins.
+
 func ask(origins, where, have string) residency.Request {
 	q := residency.Request{Target: at(where), Now: now}
 	q.Subject = residency.Subject{Class: residency.Identifiable, Origins: places(origins)}
@@ -26,113 +28,12 @@ func decide(t testing.TB, r *residency.Ruleset, q residency.Request) residency.D
 }
 
 // What became known later is not used: an auditor asks what was known then.
-func TestKnownThen(t *testing.T) {
-	r := rules(t)
-	for _, c := range []struct {
-		name, where, papers string
-		asOf, known         string
-		want                residency.Verdict
-		until               string // of the rule that allows
-	}{
-		{"the first extension was not adopted yet", "aws eu-west-2", "no:scc no:bcr", "2025-07-01", "2025-06-23", D, ""},
-		{"it was adopted on this day", "aws eu-west-2", "no:scc no:bcr", "2025-07-01", "2025-06-24", A, "2025-12-28"},
-		{"the renewal was not known", "aws eu-west-2", "no:scc no:bcr", "2026-01-01", "2025-12-18", D, ""},
-		{"the renewal", "aws eu-west-2", "no:scc no:bcr", "2026-01-01", "2025-12-19", A, "2031-12-28"},
-		{"the day before the judgment the Shield had no end", "aws us-east-1", "privacy-shield-listing no:scc no:bcr", "2020-08-01", "2020-07-15", A, ""},
-		{"and then it had", "aws us-east-1", "privacy-shield-listing no:scc no:bcr", "2020-08-01", "2020-07-16", D, ""},
-		{"and before that date it still holds", "aws us-east-1", "privacy-shield-listing no:scc no:bcr", "2020-07-01", "2026-01-01", A, "2020-07-16"},
-		{"the Shield was unknown", "aws us-east-1", "privacy-shield-listing no:scc no:bcr", "2016-08-01", "2016-07-11", D, ""},
-		{"nobody knew that the United Kingdom would leave", "aws eu-west-2", "no:scc no:bcr", "2020-06-01", "2019-06-01", A, ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			q := ask("IE", c.where, c.papers)
-			q.AsOf, q.Known = day(t, c.asOf), day(t, c.known)
-			d := decide(t, r, q)
-			require.Equal(t, c.want, d.Verdict, explain(d))
-			for _, s := range d.Reasons {
-				if s.Verdict == A && s.Regime == "eu-gdpr" {
-					require.Equal(t, c.until, s.Until.String())
-				}
-			}
-		})
-	}
-}
 
 // On the day that a source names as the last, the decision says so.
-func TestBoundary(t *testing.T) {
-	r, err := rules(t).With(residency.RuleFile{Name: "vendor.json", Data: []byte(`{"extends": "eu-gdpr", "rules": [
-		{"id": "eu-gdpr.adequacy.gb", "amends": true, "values": [], "checked": "2031-12-01", "reviewBy": "2032-12-01", "sources": ["read again"]}]}`)})
-	require.NoError(t, err)
-	q := ask("IE", "GB", "")
-	for asOf, warned := range map[int]bool{26: false, 27: true} {
-		q.Now = time.Date(2031, 12, asOf, 12, 0, 0, 0, time.UTC)
-		d := decide(t, r, q)
-		require.Equal(t, A, d.Verdict)
-		require.Equal(t, warned, len(d.Warnings) == 1, "%v", d.Warnings)
-		if warned {
-			require.Contains(t, d.Warnings[0], "expires on 2031-12-27")
-		}
-		require.Equal(t, "2031-12-28T00:00:00+01:00", d.Expires.In(mustZone(t, "Europe/Brussels")).Format(time.RFC3339))
-		require.Equal(t, "eu-gdpr.adequacy.gb", d.ExpiresBy)
-	}
-}
-
-func mustZone(t testing.TB, name string) *time.Location {
-	z, err := time.LoadLocation(name)
-	require.NoError(t, err)
-	return z
-}
 
 // Without a date the law is that of the regime's own day: it is the first of January in Auckland before it is in Texas.
-func TestZones(t *testing.T) {
-	r := rules(t)
-	q := ask("US-TX", "aws ca-central-1", "baa")
-	q.Target.Location.At = time.Date(2025, 12, 31, 12, 0, 0, 0, time.UTC)
-	q.Now = time.Date(2026, 1, 1, 5, 59, 59, 0, time.UTC)
-	d := decide(t, r, q)
-	require.Equal(t, A, d.Verdict, explain(d))
-	require.Equal(t, time.Date(2026, 1, 1, 6, 0, 0, 0, time.UTC), d.Expires, "a rule that begins ends an allowance")
-	require.Equal(t, "us-tx.183-002", d.ExpiresBy)
-	q.Now = d.Expires
-	require.Equal(t, D, decide(t, r, q).Verdict)
-}
 
 // A rule that nobody has looked at again is not believed, whatever date is asked about.
-func TestReviewOverdue(t *testing.T) {
-	r := rules(t)
-	q := ask("IE", "aws eu-west-1", "")
-	q.Now = time.Date(2027, 5, 22, 21, 59, 59, 0, time.UTC)
-	q.Target.Location.At = q.Now
-	d := decide(t, r, q)
-	require.Equal(t, A, d.Verdict, explain(d))
-	require.Equal(t, q.Now.Add(time.Second), d.Expires, "the day after the review was due, in Brussels")
-	require.Equal(t, "review of eu-gdpr.union", d.ExpiresBy)
-	q.Now = d.Expires
-	for _, asOf := range []residency.Day{{}, day(t, "2026-11-22")} {
-		q.AsOf = asOf
-		d = decide(t, r, q)
-		require.Equal(t, U, d.Verdict, explain(d))
-		require.Contains(t, d.Missing, residency.Missing{Rule: "eu-gdpr.union", Fact: "a review of the rule, which was due by 2027-05-22"})
-	}
-	// What a court ended needs no review: it stays denied.
-	q = ask("IE", "aws us-east-1", "privacy-shield-listing no:scc no:bcr no:dpf-listing")
-	q.AsOf = day(t, "2021-01-01")
-	q.Now = time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC)
-	q.Target.Location.At = q.Now
-	d = decide(t, r, q)
-	require.NotContains(t, fmt.Sprint(d.Missing), "privacy-shield")
-
-	// Somebody reviews the rule, and says so in a file of their own.
-	reviewed, err := r.With(residency.RuleFile{Name: "vendor.json", Data: []byte(`{"extends": "eu-gdpr", "rules": [
-		{"id": "eu-gdpr.union", "amends": true, "values": [], "checked": "2027-05-20", "reviewBy": "2028-05-20", "sources": ["read again"]}]}`)})
-	require.NoError(t, err)
-	q = ask("IE", "aws eu-west-1", "")
-	q.Now = time.Date(2027, 5, 23, 12, 0, 0, 0, time.UTC)
-	q.Target.Location.At = q.Now
-	require.Equal(t, A, decide(t, reviewed, q).Rules, explain(decide(t, reviewed, q)))
-	require.Equal(t, U, decide(t, r, q).Rules)
-	require.NotEqual(t, r.Digest(), reviewed.Digest())
-}
 
 func TestOverride(t *testing.T) {
 	r := rules(t)
@@ -199,6 +100,7 @@ func TestOverride(t *testing.T) {
 }
 
 // All regimes that bind must pass, and each says why.
+
 func TestIntersection(t *testing.T) {
 	r := rules(t)
 	for _, c := range []struct {
@@ -232,6 +134,7 @@ func TestIntersection(t *testing.T) {
 }
 
 // No rule is not the same as no objection.
+
 func TestUncovered(t *testing.T) {
 	r := rules(t)
 	for _, c := range []struct {
@@ -270,6 +173,7 @@ func TestUncovered(t *testing.T) {
 }
 
 // It must be known where a provider keeps data about patients, and of late.
+
 func TestEvidence(t *testing.T) {
 	r := rules(t)
 	off, err := r.WithoutGuidance("evidence.level", "evidence.age")
@@ -286,6 +190,7 @@ func TestEvidence(t *testing.T) {
 		{"inferred", residency.Inferred, time.Hour, residency.Clinical, U, "evidence.level"},
 		{"observed", residency.Observed, time.Hour, residency.Demographic, A, ""},
 		{"attested", residency.Attested, time.Hour, residency.Identifiable, A, ""},
+		{"who the patients are", residency.Declared, time.Hour, residency.Demographic, U, "evidence.level"},
 		{"accounts", residency.Declared, time.Hour, residency.Business, A, ""},
 		{"just fresh", residency.Observed, residency.MaxObservationAge - 1, residency.Identifiable, A, ""},
 		{"stale", residency.Observed, residency.MaxObservationAge, residency.Identifiable, U, "evidence.age"},
@@ -313,6 +218,7 @@ func TestEvidence(t *testing.T) {
 }
 
 // Data in a group of places can be in any of them; a group that says no country is unknown.
+
 func TestGroups(t *testing.T) {
 	r := rules(t)
 	d := decide(t, r, ask("IE", "gcp EU", ""))
@@ -330,6 +236,7 @@ func TestGroups(t *testing.T) {
 }
 
 // Codes of ISO 3166-2 for parts that the law of their country does not reach.
+
 func TestPartsWithCodesOfTheirOwn(t *testing.T) {
 	r := rules(t)
 	for place, want := range map[string]residency.Verdict{
@@ -342,6 +249,7 @@ func TestPartsWithCodesOfTheirOwn(t *testing.T) {
 }
 
 // Access from elsewhere is a transfer, in the regimes that say so.
+
 func TestAccess(t *testing.T) {
 	r := rules(t)
 	q := ask("IE", "aws eu-west-1", "no:scc no:bcr")
@@ -361,6 +269,7 @@ func TestAccess(t *testing.T) {
 }
 
 // Who is exposed to what is another question than where bytes rest.
+
 func TestExposureAndCustody(t *testing.T) {
 	r := rules(t)
 	q := ask("FR", "aws eu-west-3", "hds/v2 secnumcloud")
@@ -396,107 +305,13 @@ func TestExposureAndCustody(t *testing.T) {
 }
 
 // Old contracts served for a while after the clauses were repealed.
-func TestGrandfather(t *testing.T) {
-	r := rules(t)
-	q := ask("IE", "aws ap-south-1", "tia no:bcr")
-	q.Target.Custody = residency.Custody{Holder: residency.CustomerHeld, Places: places("IE")}
-	for _, c := range []struct {
-		signed, asOf string
-		want         residency.Verdict
-	}{
-		{"2021-09-26", "2021-09-26", A}, {"2021-09-26", "2021-09-27", A}, {"2021-09-26", "2022-12-27", A}, {"2021-09-26", "2022-12-28", U},
-		{"2021-09-27", "2021-09-27", U}, {"2021-09-27", "2022-01-01", U}, {"", "2022-01-01", U},
-	} {
-		scc := residency.Paper{Kind: "scc", Scope: []string{"2010"}}
-		if c.signed != "" {
-			scc.From = day(t, c.signed)
-		}
-		q.Target.Papers = append(papers("tia no:bcr"), scc)
-		q.AsOf = day(t, c.asOf)
-		d := decide(t, r, q)
-		require.Equal(t, c.want, d.Verdict, "%v: %s", c, explain(d))
-		if c.want == A && c.asOf >= "2021-09-27" {
-			require.Equal(t, day(t, "2022-12-28"), dayIn(d.Expires, "Europe/Brussels", t))
-		}
-	}
-}
-
-func dayIn(at time.Time, zone string, t testing.TB) residency.Day {
-	y, m, d := at.In(mustZone(t, zone)).Date()
-	return residency.Day{Year: y, Month: m, Day: d}
-}
 
 // Papers begin, end and are refuted, at the date that is asked about.
-func TestPapers(t *testing.T) {
-	r := rules(t)
-	q := ask("IE", "aws us-east-1", "")
-	others := papers("no:scc no:bcr")
-	listed := residency.Paper{Kind: "dpf-listing", From: day(t, "2024-01-01"), Until: day(t, "2025-01-01")}
-	refuted := residency.Paper{Kind: "dpf-listing", From: day(t, "2024-06-01"), Until: day(t, "2024-07-01"), Refuted: true}
-	for _, c := range []struct {
-		papers []residency.Paper
-		asOf   string
-		want   residency.Verdict
-	}{
-		{[]residency.Paper{listed}, "2023-12-31", U}, {[]residency.Paper{listed}, "2024-01-01", A},
-		{[]residency.Paper{listed}, "2024-12-31", A}, {[]residency.Paper{listed}, "2025-01-01", U},
-		{[]residency.Paper{listed, refuted}, "2024-05-31", A}, {[]residency.Paper{listed, refuted}, "2024-06-01", D},
-		{[]residency.Paper{refuted, listed}, "2024-06-30", D}, {[]residency.Paper{refuted, listed}, "2024-07-01", A},
-	} {
-		q.Target.Papers, q.AsOf = append(others, c.papers...), day(t, c.asOf)
-		d := decide(t, r, q)
-		require.Equal(t, c.want, d.Verdict, "%s: %s", c.asOf, explain(d))
-	}
-	q.Target.Papers, q.AsOf = append(others, listed, refuted), day(t, "2024-02-01")
-	d := decide(t, r, q)
-	require.Equal(t, day(t, "2024-06-01"), dayIn(d.Expires, "Europe/Brussels", t))
-	require.Equal(t, "paper dpf-listing", d.ExpiresBy)
-
-	q = ask("IE", "aws eu-west-1", "lorry")
-	require.Equal(t, []string{"no rule asks for a paper of kind lorry"}, decide(t, r, q).Warnings)
-}
 
 // What-if: a decision that ends tomorrow.
-func TestEndRule(t *testing.T) {
-	r := rules(t)
-	q := ask("IE", "aws us-east-1", "dpf-listing no:scc no:bcr")
-	require.Equal(t, A, decide(t, r, q).Verdict)
-	tomorrow := day(t, "2026-11-23")
-	for _, id := range []string{"eu-gdpr.adequacy.us-dpf", "paper:dpf-listing"} {
-		ended, err := r.EndRule(id, tomorrow)
-		require.NoError(t, err)
-		d := decide(t, ended, q)
-		require.Equal(t, A, d.Verdict, "until then it holds")
-		require.Equal(t, tomorrow, dayIn(d.Expires, "Europe/Brussels", t))
-		q.AsOf = tomorrow
-		require.NotEqual(t, A, decide(t, ended, q).Verdict)
-		require.Equal(t, A, decide(t, r, q).Verdict, "the ruleset itself is as it was")
-		require.NotEqual(t, r.Digest(), ended.Digest())
-		earlier, err := ended.EndRule(id, day(t, "2026-11-20"))
-		require.NoError(t, err)
-		q.AsOf = day(t, "2026-11-21")
-		require.NotEqual(t, A, decide(t, earlier, q).Verdict)
-		q.AsOf = residency.Day{}
-	}
-	// Rules that refer to others end with them.
-	q = ask("GB", "aws us-east-1", "dpf-listing/uk-extension no:idta no:uk-addendum no:scc")
-	q.Subject.Tags = []residency.Tag{"nhs"}
-	require.Equal(t, A, decide(t, r, q).Verdict)
-	ended, err := r.EndRule("uk-gdpr.adequate.us-data-bridge", day(t, "2026-11-22"))
-	require.NoError(t, err)
-	d := decide(t, ended, q)
-	require.Equal(t, D, d.Verdict)
-	require.Contains(t, explain(d), "uk-nhs")
-
-	for id, want := range map[string]string{"nothing.here": "no rule of that name", "paper:nothing": "no rule asks for papers"} {
-		_, err := r.EndRule(id, tomorrow)
-		require.ErrorContains(t, err, want)
-	}
-	_, err = r.EndRule("eu-gdpr.union", residency.Day{})
-	require.ErrorContains(t, err, "first day")
-}
 
 // Whoever does not want guidance says so; law stays.
+
 func TestGuidance(t *testing.T) {
 	r := rules(t)
 	q := ask("GB", "aws us-east-1", "tra idta no:dpf-listing")
@@ -512,6 +327,7 @@ func TestGuidance(t *testing.T) {
 }
 
 // A rule that nobody confirmed has no effect and is named, until somebody answers for it.
+
 func TestUnconfirmed(t *testing.T) {
 	r := rules(t)
 	q := ask("GB", "FO", "no:idta no:uk-addendum no:scc")
@@ -584,7 +400,33 @@ func TestRequestErrors(t *testing.T) {
 	require.Equal(t, []string{"the class is not given: the data is judged as identifiable"}, d.Warnings)
 }
 
+// One ruleset serves many at once, also while others are made from it.
+
+func TestManyAtOnce(t *testing.T) {
+	r := rules(t)
+	q := ask("DE IE", "aws us-east-1", "dpf-listing scc/2021 tia")
+	want := decide(t, r, q)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 5 {
+				d, err := r.Decide(q)
+				assert.NoError(t, err)
+				assert.Equal(t, want, d)
+				ended, err := r.EndRule("eu-gdpr.adequacy.us-dpf", day(t, "2026-11-01"))
+				assert.NoError(t, err)
+				d, err = ended.Decide(q)
+				assert.NoError(t, err)
+				assert.NotEqual(t, A, d.Verdict)
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, want, decide(t, r, q))
+}
+
 // A decision is data: it can be kept, read again and made again.
+
 func TestDecisionIsData(t *testing.T) {
 	q := ask("FR IE", "azure westeurope GRS", "hds/v2 scc/2021,2010 dpf-listing")
 	q.Subject.Tags = []residency.Tag{"nhs", "ehds"}

@@ -19,7 +19,7 @@ type Decision struct {
 	Verdict Verdict `json:"verdict"`
 	// Rules is what the rules say where an override changed the verdict; otherwise equal to Verdict.
 	Rules       Verdict      `json:"rules"`
-	Obligations []Obligation `json:"obligations,omitempty"`
+	Obligations []Obligation `json:"obligations,omitempty"` // only where it is allowed
 	Reasons     []Reason     `json:"reasons"`
 	Missing     []Missing    `json:"missing,omitempty"`
 	Warnings    []string     `json:"warnings,omitempty"`
@@ -31,7 +31,8 @@ type Decision struct {
 	ExpiresBy string    `json:"expiresBy,omitempty"` // the rule, paper or evidence that ends then
 	// Unconfirmed are rules that would have been asked but are disabled, because nobody confirmed their text.
 	Unconfirmed []string `json:"unconfirmed,omitempty"`
-	// Ruleset and Facts are SHA-256 digests of the rules and of the request, in lower-case hexadecimal.
+	// Ruleset and Facts are SHA-256 digests of the rules, and of the request without Now, in lower-case hexadecimal:
+	// the same facts have the same digest whenever they are asked about.
 	Ruleset  string    `json:"ruleset"`
 	Facts    string    `json:"facts"`
 	Override *Override `json:"override,omitempty"`

@@ -193,20 +193,13 @@ func names(data []byte) string {
 // validate refuses what stands at the top of a file and makes no sense.
 func (g *regime) validate(sets, rules int) *fieldError {
 	bad := func(field, text string) *fieldError { return &fieldError{field, text} }
-	for kind, meaning := range g.Papers {
-		if !strictjson.Slug(kind, "-") || meaning == "" {
-			return bad("papers", "expected kinds such as dpf-listing, each with its meaning")
-		}
-	}
-	for tag, meaning := range g.Tags {
-		if !strictjson.Slug(string(tag), "-:") || meaning == "" {
-			return bad("tags", "expected tags such as nhs-england, each with its meaning")
-		}
+	if err := g.validateNames(); err != nil {
+		return err
 	}
 	switch {
 	case g.ID != "" && g.Extends != "":
 		return bad("extends", "expected regime or extends, and not both")
-	case g.ID == "" && (g.Title != "" || g.Zone != "" || g.Default != "" || g.Access || len(g.InForce) > 0 || g.bindsSomeone()):
+	case g.ID == "" && !g.silent():
 		return bad("regime", "expected a regime such as au-nsw; a file that extends one, or has only sets, says nothing about whom it binds")
 	case g.ID == "" && g.Extends == "":
 		if rules > 0 || sets == 0 {
@@ -219,6 +212,27 @@ func (g *regime) validate(sets, rules int) *fieldError {
 		return nil
 	}
 	return g.validateRegime()
+}
+
+// silent reports whether the file says nothing about whom it binds, and when.
+func (g *regime) silent() bool {
+	return g.Title == "" && g.Zone == "" && g.Default == "" && !g.Access && len(g.InForce) == 0 && !g.bindsSomeone()
+}
+
+// validateNames refuses kinds of papers and tags that have no proper name, or no meaning.
+func (g *regime) validateNames() *fieldError {
+	bad := func(field, text string) *fieldError { return &fieldError{field, text} }
+	for kind, meaning := range g.Papers {
+		if !strictjson.Slug(kind, "-") || meaning == "" {
+			return bad("papers", "expected kinds such as dpf-listing, each with its meaning")
+		}
+	}
+	for tag, meaning := range g.Tags {
+		if !strictjson.Slug(string(tag), "-:") || meaning == "" {
+			return bad("tags", "expected tags such as nhs-england, each with its meaning")
+		}
+	}
+	return nil
 }
 
 func (g *regime) validateRegime() *fieldError {

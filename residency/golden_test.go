@@ -194,6 +194,49 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// Every adequacy decision of the Union and of the United Kingdom begins and ends on its day.
+func TestAdequacy(t *testing.T) {
+	r := rules(t)
+	for _, c := range []struct{ origin, place, needs, from, until string }{
+		{"IE", "CH", "", "2000-07-26", ""}, {"IE", "US", "safe-harbour-listing", "2000-07-26", "2015-10-06"},
+		{"IE", "CA", "pipeda", "2001-12-20", ""}, {"IE", "AR", "", "2003-06-30", ""}, {"IE", "GG", "", "2003-11-21", ""},
+		{"IE", "IM", "", "2004-04-28", ""}, {"IE", "JE", "", "2008-05-08", ""}, {"IE", "FO", "", "2010-03-05", ""},
+		{"IE", "AD", "", "2010-10-19", ""}, {"IE", "IL", "", "2011-01-31", ""}, {"IE", "UY", "", "2012-08-21", ""},
+		{"IE", "NZ", "", "2012-12-19", ""}, {"IE", "US", "privacy-shield-listing", "2016-07-12", "2020-07-16"},
+		{"IE", "JP", "appi-recipient", "2019-01-23", ""}, {"IE", "KR", "pipa-recipient", "2021-12-17", ""},
+		{"IE", "US", "dpf-listing", "2023-07-10", ""}, {"IE", "BR", "lgpd-recipient", "2026-01-26", ""},
+		{"GB", "KR", "", "2022-12-19", ""}, {"GB", "US", "dpf-listing/uk-extension", "2023-10-12", ""},
+	} {
+		others := "no:scc no:bcr no:idta no:uk-addendum "
+		judge := func(asOf residency.Day, have string) residency.Verdict {
+			q := ask(c.origin, c.place, others+have)
+			q.AsOf = asOf
+			return decide(t, r, q).Verdict
+		}
+		from := day(t, c.from)
+		require.Equal(t, D, judge(from.AddDays(-1), c.needs), "%s: the eve", c.place)
+		require.Equal(t, A, judge(from, c.needs), "%s: the day", c.place)
+		if c.needs != "" {
+			kind, _, _ := strings.Cut(c.needs, "/")
+			require.Equal(t, U, judge(from, ""), "%s: not known whether it is covered", c.place)
+			require.Equal(t, D, judge(from, "no:"+kind), "%s: not covered", c.place)
+		}
+		if c.until != "" {
+			until := day(t, c.until)
+			require.Equal(t, A, judge(until.AddDays(-1), c.needs), "%s: the last day", c.place)
+			require.Equal(t, D, judge(until, c.needs), "%s: the end", c.place)
+		} else {
+			require.Equal(t, A, judge(day(t, "2026-11-22"), c.needs), "%s: today", c.place)
+		}
+	}
+	for _, place := range []string{"GB", "IE", "NO", "GI", "CH", "AR", "GG", "IM", "JE", "AD", "IL", "UY", "NZ"} {
+		require.Equal(t, A, decide(t, r, ask("GB", place, "")).Verdict, place)
+	}
+	for _, place := range []string{"KE", "SG", "IN", "BR"} {
+		require.Equal(t, D, decide(t, r, ask("GB", place, "no:scc no:idta no:uk-addendum")).Verdict, place)
+	}
+}
+
 func codesOf(d residency.Decision) (out []string) {
 	for _, o := range d.Obligations {
 		out = append(out, o.Code)

@@ -214,17 +214,11 @@ func (h *hearing) value(r *rule) *Value {
 	if !g.Until.IsZero() && !g.Until.After(h.on) {
 		return nil
 	}
-	// The last value that was in force for all, among those known.
-	for i := range r.Values {
-		if w := &r.Values[i]; r.Values.visible(w, h.q.Known) && !w.Until.IsZero() && !w.Until.After(h.on) && (v == nil || w.Until.After(v.Until)) {
-			v = w
-		}
-	}
 	for i := range h.q.Target.Papers {
 		p := &h.q.Target.Papers[i]
 		old := slices.Contains(g.Papers, p.Kind) && !p.From.IsZero() && p.From.Before(g.Before)
 		if old && (p.Until.IsZero() || p.Until.After(h.on)) && h.paper(p.Kind, "").truth == yes {
-			return v
+			return h.lapsed(r)
 		}
 	}
 	return nil

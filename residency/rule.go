@@ -93,6 +93,12 @@ func (r *rule) validate() *fieldError {
 	if r.Amends {
 		return r.validateAmendment()
 	}
+	return cmp.Or(r.validateWords(), r.validateKind(), r.validateLists(), r.validateSources(), r.validateValues(), r.Grandfather.validate())
+}
+
+// validateWords refuses words that a rule does not have, and silence where it must speak.
+func (r *rule) validateWords() *fieldError {
+	bad := func(field, text string) *fieldError { return &fieldError{field, text} }
 	switch {
 	case r.Title == "":
 		return bad("title", "expected what the rule says, in a line")
@@ -102,8 +108,6 @@ func (r *rule) validate() *fieldError {
 		return bad("strength", "expected law, policy, contract or guidance")
 	case !slices.Contains([]string{"", "rest", "access"}, r.Where):
 		return bad("where", "expected rest or access, or no such field")
-	case len(r.When.ExceptTags) > 0 && r.Kind != kindPermit:
-		return bad("exceptTags", "expected only in a permit: a tag must never lift a demand")
 	case len(r.Values) == 0:
 		return bad("values", "expected at least one, with from, known and ref")
 	case !slices.Contains([]string{"", "sunset", "judicial", "repeal", "superseded"}, r.Ends):
@@ -112,16 +116,27 @@ func (r *rule) validate() *fieldError {
 		return bad("confirmed", "expected a note that says what is missing from confirmation")
 	case r.ReviewBy.IsZero() && !r.ended():
 		return bad("reviewBy", "expected the day of the next review; only a rule that ended for good needs none")
+	}
+	return nil
+}
+
+// validateKind refuses what a rule of its kind cannot have.
+func (r *rule) validateKind() *fieldError {
+	bad := func(field, text string) *fieldError { return &fieldError{field, text} }
+	needs := len(r.Needs) + len(r.AnyOf)
+	switch {
+	case len(r.When.ExceptTags) > 0 && r.Kind != kindPermit:
+		return bad("exceptTags", "expected only in a permit: a tag must never lift a demand")
 	case r.Kind == kindOblige && len(r.Obliges) == 0:
 		return bad("obliges", "expected what the rule obliges to")
-	case r.Kind == kindOblige && len(r.Needs)+len(r.AnyOf) > 0:
+	case r.Kind == kindOblige && needs > 0:
 		return bad("needs", "expected none in an oblige; write a demand")
 	case r.Kind == kindForbid && len(r.Obliges) > 0:
 		return bad("obliges", "expected none in a forbid: there is nothing to do for what is denied")
-	case r.Kind == kindDemand && len(r.Needs)+len(r.AnyOf) == 0:
+	case r.Kind == kindDemand && needs == 0:
 		return bad("needs", "expected what the rule demands")
 	}
-	return cmp.Or(r.validateLists(), r.validateSources(), r.validateValues(), r.Grandfather.validate())
+	return nil
 }
 
 // ended reports whether the rule is over for good, and needs no review. A sunset can be put off.

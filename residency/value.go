@@ -90,31 +90,37 @@ func (vs values) closed() bool {
 // validate refuses values that cannot be traced to a source, or of which two were in force on one day by what was known
 // at some time.
 func (vs values) validate() error {
-	for i, v := range vs {
-		switch {
-		case !v.From.Valid():
-			return errors.New("values: expected from, the first day")
-		case !v.Known.Valid():
-			return errors.New("values: expected known, the day on which it became public")
-		case v.Ref == "":
-			return errors.New("values: expected ref, the act or page that says so: a value has a source")
-		case !v.Until.IsZero() && v.Until.Before(v.From):
-			return fmt.Errorf("values: until %s is before from %s", v.Until, v.From)
-		case v.Until == v.From && !slices.ContainsFunc(vs[:i], func(w Value) bool { return w.From == v.From && w.Known.Before(v.Known) }):
-			return fmt.Errorf("values: empty from %s; only a later value that annuls an earlier one may be", v.From)
-		case v.Boundary != "" && v.Until.IsZero():
-			return errors.New("values: a boundary without until")
-		}
-		for _, w := range vs[:i] {
-			if w.From == v.From && w.Known == v.Known {
-				return fmt.Errorf("values: two from %s became known on one day", v.From)
-			}
+	for i := range vs {
+		if err := vs[i].validate(vs[:i]); err != nil {
+			return err
 		}
 	}
 	for i := range vs {
 		if err := vs.overlap(vs[i].Known); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// validate refuses a value that makes no sense after the earlier ones in the file.
+func (v Value) validate(earlier values) error {
+	annuls := slices.ContainsFunc(earlier, func(w Value) bool { return w.From == v.From && w.Known.Before(v.Known) })
+	switch {
+	case !v.From.Valid():
+		return errors.New("values: expected from, the first day")
+	case !v.Known.Valid():
+		return errors.New("values: expected known, the day on which it became public")
+	case v.Ref == "":
+		return errors.New("values: expected ref, the act or page that says so: a value has a source")
+	case !v.Until.IsZero() && v.Until.Before(v.From):
+		return fmt.Errorf("values: until %s is before from %s", v.Until, v.From)
+	case v.Until == v.From && !annuls:
+		return fmt.Errorf("values: empty from %s; only a later value that annuls an earlier one may be", v.From)
+	case v.Boundary != "" && v.Until.IsZero():
+		return errors.New("values: a boundary without until")
+	case slices.ContainsFunc(earlier, func(w Value) bool { return w.From == v.From && w.Known == v.Known }):
+		return fmt.Errorf("values: two from %s became known on one day", v.From)
 	}
 	return nil
 }
