@@ -65,6 +65,15 @@ func TestCommandOnS3(t *testing.T) {
 	defer b.Close()
 }
 
+// TestCommandOnGCS and TestCommandOnAzure do the same on servers of the other two interfaces.
+func TestCommandOnGCS(t *testing.T) {
+	cycle(t, servertest.GCS(t))
+}
+
+func TestCommandOnAzure(t *testing.T) {
+	cycle(t, servertest.Azure(t))
+}
+
 func cycle(t *testing.T, repo string) {
 	c := &caller{t: t, repo: repo, host: t.TempDir()}
 	c.password("secret")

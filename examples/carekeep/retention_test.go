@@ -88,6 +88,15 @@ func TestRetentionOnS3(t *testing.T) {
 	retention(t, servertest.S3(t))
 }
 
+// TestRetentionOnGCS and TestRetentionOnAzure delete on the other two interfaces as well.
+func TestRetentionOnGCS(t *testing.T) {
+	retention(t, servertest.GCS(t))
+}
+
+func TestRetentionOnAzure(t *testing.T) {
+	retention(t, servertest.Azure(t))
+}
+
 func retention(t *testing.T, repo string) {
 	c := threeSnapshots(t, repo)
 	policy, all := file(t, keepOneADay), file(t, keepAll)

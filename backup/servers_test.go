@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"gocloud.dev/blob"
+	_ "gocloud.dev/blob/azureblob"
+	_ "gocloud.dev/blob/gcsblob"
 	_ "gocloud.dev/blob/s3blob"
 
 	"github.com/carekeep/carekeep/backup"
@@ -16,9 +18,16 @@ import (
 	"github.com/carekeep/carekeep/internal/servertest"
 )
 
-// TestS3 goes through the whole cycle against a real S3-compatible server.
-func TestS3(t *testing.T) {
-	url := servertest.S3(t)
+// TestServers goes through the whole cycle against real servers of the three interfaces.
+func TestServers(t *testing.T) {
+	for name, start := range map[string]func(testing.TB) string{
+		"S3": servertest.S3, "GCS": servertest.GCS, "Azure": servertest.Azure,
+	} {
+		t.Run(name, func(t *testing.T) { cycle(t, start(t)) })
+	}
+}
+
+func cycle(t *testing.T, url string) {
 	ctx := t.Context()
 	bucket, err := blob.OpenBucket(ctx, url)
 	require.NoError(t, err)
