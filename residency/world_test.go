@@ -93,8 +93,38 @@ func TestRegimesOfTheWorld(t *testing.T) {
 	}
 	for _, regime := range strings.Fields(`au-privacy au-mhr au-hcf au-nsw au-vic au-states au-racgp nz-policy nz-hipc nz-hiso
 		us-hipaa us-fl us-tx us-doj us-cloud-act us-cms us-medicaid ca-pipeda ca-bc ca-ns ca-nb ca-on ca-qc ca-qc-hssi
-		ch-fadp sg-pdpa ae-health sa-pdpl in-dpdp cn-pipl ru-152`) {
+		ch-fadp nl-nen7510 dk-dpa sg-pdpa ae-health sa-pdpl in-dpdp cn-pipl ru-152`) {
 		require.True(t, there[regime], regime)
+	}
+}
+
+// Rules that nobody confirmed say so and do nothing until somebody enables them.
+func TestRulesThatWaitForASource(t *testing.T) {
+	frankfurt := residency.Location{Provider: "aws", Region: "eu-central-1", Level: residency.Observed, At: now}
+	dutch := residency.Subject{Class: residency.Identifiable, Origins: []residency.Place{"NL"}}
+	danish := residency.Subject{Class: residency.Identifiable, Origins: []residency.Place{"DK"}, Tags: []residency.Tag{"dk-kept-in-denmark"}}
+	for _, c := range []struct {
+		rule    string
+		subject residency.Subject
+		papers  string
+		want    residency.Verdict
+	}{
+		{"nl-nen7510.conformity", dutch, "", residency.Unknown},
+		{"nl-nen7510.conformity", dutch, "nen-7510", residency.Allowed},
+		{"dk-dpa.3-9", danish, "", residency.Denied},
+	} {
+		q := residency.Request{Subject: c.subject, Target: residency.Target{Location: frankfurt, Papers: papers(c.papers),
+			Exposure: residency.Exposure{Operator: "US", Parent: "US"}}, AsOf: day(t, "2026-11-22"), Now: now}
+		d, err := rules(t).Decide(q)
+		require.NoError(t, err)
+		require.Equal(t, residency.Allowed, d.Verdict, "%s: %+v", c.rule, d.Reasons)
+		require.Contains(t, d.Unconfirmed, c.rule)
+		enabled, err := rules(t).Enable(c.rule)
+		require.NoError(t, err)
+		d, err = enabled.Decide(q)
+		require.NoError(t, err)
+		require.Equal(t, c.want, d.Verdict, "%s: %+v", c.rule, d.Reasons)
+		require.NotContains(t, d.Unconfirmed, c.rule)
 	}
 }
 

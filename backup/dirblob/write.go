@@ -1,6 +1,8 @@
 package dirblob
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -104,8 +106,13 @@ func (w *writer) Write(p []byte) (int, error) {
 	return n, w.err
 }
 
-// Upload implements driver.Uploader with a buffer that is used again.
+// Upload implements driver.Uploader. What is in memory is written from there, the rest through a buffer that is
+// used again.
 func (w *writer) Upload(r io.Reader) error {
+	if b, ok := r.(*bytes.Reader); ok {
+		_, err := b.WriteTo(writerOnly{w})
+		return cmp.Or(w.err, err)
+	}
 	buf := w.b.buffers.Get().(*[]byte)
 	defer w.b.buffers.Put(buf)
 	_, err := io.CopyBuffer(writerOnly{w}, readerOnly{r}, *buf)
