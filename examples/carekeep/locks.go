@@ -17,10 +17,44 @@ import (
 var noEnd = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // locks returns how the store's locks are asked for, for [backup.CompactOptions], and whether the store keeps
-// what is deleted as old versions. Nil: the store locks nothing, or is none of S3.
+// what is deleted as old versions. Nil: the store locks nothing, or is none of S3. Of several sites the last lock of any
+// counts.
 func (a *app) locks(b *blob.Bucket) (func(context.Context, string) (time.Time, error), bool, error) {
+	if a.routes == nil {
+		return a.locksAt(b, a.Repo)
+	}
+	var asked []func(context.Context, string) (time.Time, error)
+	versions := false
+	for i, b := range a.routes.buckets {
+		ask, v, err := a.locksAt(b, a.routes.Sites[i].Bucket)
+		if err != nil {
+			return nil, false, fmt.Errorf("site %s: %w", a.routes.Sites[i].Name, err)
+		}
+		if versions = versions || v; ask != nil {
+			asked = append(asked, ask)
+		}
+	}
+	if len(asked) == 0 {
+		return nil, versions, nil
+	}
+	return func(ctx context.Context, key string) (last time.Time, err error) {
+		for _, ask := range asked {
+			until, err := ask(ctx, key)
+			if err != nil {
+				return time.Time{}, err
+			}
+			if until.After(last) {
+				last = until
+			}
+		}
+		return last, nil
+	}, versions, nil
+}
+
+// locksAt returns the same for one bucket.
+func (a *app) locksAt(b *blob.Bucket, place string) (func(context.Context, string) (time.Time, error), bool, error) {
 	var client *s3.Client
-	u, err := url.Parse(a.Repo)
+	u, err := url.Parse(place)
 	if !b.As(&client) || err != nil {
 		return nil, false, nil
 	}

@@ -14,9 +14,18 @@
 //	carekeep hold      --repo R list|place|release
 //	carekeep key       --repo R list|add|remove
 //	carekeep schedule  --file FILE [--at TIME] [--next N] [--ics FILE] [--cron LINE] [--calendar LINE]
+//	carekeep sites     --sites F status|decide|reconcile|promote|quarantine|release
+//	carekeep sites     --sites F reevaluate [--as-of DAY] | what-if RULE --ends DAY | migrate --from A [--to B]
+//	carekeep sites     --sites F exit plan SITE | exit drill SITE --at NAME
+//	carekeep sites     --sites F evidence --out FILE | register --out FILE.html
 //
 // R is a folder or a URL of file, s3, gs or azblob. SNAPSHOT is an id, the beginning of one, or "latest".
-// A policy of retention and a schedule are JSON files, read strictly; an example of each is in this folder.
+//
+// With --sites F instead of --repo R, every command works on several sites as one: F says whose data it is, where the
+// sites are and who runs them, and each write goes only where the rules of package residency let it. What is denied is
+// explained. Any one site is a repository by itself, for --repo.
+//
+// Sites, a policy of retention and a schedule are JSON files, read strictly; an example of each is in this folder.
 //
 // The password comes from CAREKEEP_PASSWORD or the terminal. A backup on a host that holds its writer
 // credential asks for none. The exit status is 0 when the work is complete, 1 when it failed, 2 for a wrong
@@ -28,13 +37,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
+	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/carekeep/carekeep/backup"
+	"github.com/carekeep/carekeep/residency/router"
 )
 
 // Exit statuses.
@@ -47,6 +60,7 @@ const (
 
 type command struct {
 	Repo     string `help:"Folder or URL of the repository." placeholder:"URL-OR-FOLDER" env:"CAREKEEP_REPO"`
+	Sites    string `help:"File of the sites that hold the repository together, instead of --repo." placeholder:"FILE" env:"CAREKEEP_SITES"`
 	JSON     bool   `help:"Write JSON lines."`
 	HostDir  string `help:"Folder for what this host keeps; by default carekeep in the user's configuration folder." env:"CAREKEEP_HOST_DIR" placeholder:"DIR"`
 	NoHost   bool   `help:"Keep nothing on this host."`
@@ -66,15 +80,19 @@ type command struct {
 	Hold      holdCmd      `cmd:"" help:"List, place and release holds, which keep snapshots whatever policies say."`
 	Key       keyCmd       `cmd:"" help:"List, add and remove keys."`
 	Schedule  scheduleCmd  `cmd:"" help:"Show which backups are due by a schedule, and when the next are."`
+	Places    sitesCmd     `cmd:"" name:"sites" help:"Where copies may be, where they are, and how to change that."`
 }
 
 // app is what a command works with.
 type app struct {
 	*command
 	ctx    context.Context
+	now    func() time.Time // by which the law is asked
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
+	routes *sites         // of --sites, once they are open
+	ends   []func() error // what has to be closed, the last first
 }
 
 func main() {
@@ -88,6 +106,10 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return runAt(ctx, time.Now, args, stdin, stdout, stderr)
+}
+
+func runAt(ctx context.Context, now func() time.Time, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c := &command{}
 	exited := -1
 	parser, err := kong.New(c, kong.Name("carekeep"), kong.Writers(stdout, stderr),
@@ -105,9 +127,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintln(stderr, "carekeep:", err)
 		return exitUsage
 	}
-	a := &app{command: c, ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr}
-	return a.exit(k.Run(a))
+	a := &app{command: c, ctx: ctx, now: now, stdin: stdin, stdout: stdout, stderr: stderr}
+	err = k.Run(a)
+	for _, end := range slices.Backward(a.ends) {
+		err = errors.Join(err, end())
+	}
+	return a.exit(err)
 }
+
+// atEnd closes something when the command is done.
+func (a *app) atEnd(end func() error) { a.ends = append(a.ends, end) }
 
 // usageError is a call that cannot be right.
 type usageError struct{ error }
@@ -123,6 +152,14 @@ func (a *app) exit(err error) int {
 	case errors.Is(err, backup.ErrIncomplete):
 		a.incomplete(err)
 		return exitIncomplete
+	}
+	if errors.As(err, new(residueError)) {
+		fmt.Fprintln(a.stderr, "carekeep:", err)
+		return exitIncomplete
+	}
+	var denied *router.DeniedError
+	if errors.As(err, &denied) {
+		a.denied(denied)
 	}
 	if a.JSON {
 		a.line(map[string]any{"type": "error", "error": err.Error()})
@@ -150,3 +187,5 @@ func (a *app) incomplete(err error) {
 	}
 	fmt.Fprintf(a.stderr, "carekeep: incomplete: %d problems\n", inc.Total)
 }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -30,7 +30,10 @@ func (c *caller) run(want int, args ...string) (stdout, stderr string) {
 func (c *caller) pipe(stdin string, want int, args ...string) (stdout, stderr string) {
 	c.t.Helper()
 	var out, errs bytes.Buffer
-	args = append(args, "--repo", c.repo, "--host-dir", c.host)
+	if c.repo != "" {
+		args = append(args, "--repo", c.repo)
+	}
+	args = append(args, "--host-dir", c.host)
 	got := run(c.t.Context(), args, strings.NewReader(stdin), &out, &errs)
 	require.Equal(c.t, want, got, "%v\n%s\n%s", args, out.String(), errs.String())
 	return out.String(), errs.String()

@@ -23,15 +23,39 @@ import (
 	"github.com/carekeep/carekeep/backup/dirblob"
 )
 
-// bucket opens the bucket that --repo names. Folders and file URLs are dirblob's.
+// bucket opens the bucket that --repo names, or the sites of --sites as one.
 func (a *app) bucket(create bool) (*blob.Bucket, error) {
-	if a.Repo == "" {
-		return nil, usageError{errors.New("which repository? name it with --repo or CAREKEEP_REPO")}
+	switch {
+	case a.Repo != "" && a.Sites != "":
+		return nil, usageError{errors.New("--repo and --sites (or CAREKEEP_REPO and CAREKEEP_SITES) exclude each other")}
+	case a.Sites != "":
+		return a.routed(create)
+	case a.Repo == "":
+		return nil, usageError{errors.New("which repository? name it with --repo or CAREKEEP_REPO, or its sites with --sites")}
 	}
-	dir := a.Repo
-	if u, err := url.Parse(a.Repo); err == nil && len(u.Scheme) > 1 { // one letter is a drive of Windows
+	b, err := a.openBucket(a.Repo, create)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("the folder of the repository does not exist: is the disk connected? %w", err)
+	}
+	return b, err
+}
+
+// isURL tells a URL from a folder. One letter before the colon is a drive of Windows.
+func isURL(place string) bool {
+	u, err := url.Parse(place)
+	return err == nil && len(u.Scheme) > 1
+}
+
+// openBucket opens a folder or a URL. Folders and file URLs are dirblob's.
+func (a *app) openBucket(place string, create bool) (*blob.Bucket, error) {
+	dir := place
+	if isURL(place) {
+		u, err := url.Parse(place)
+		if err != nil {
+			return nil, usageError{errors.New("the URL cannot be read")}
+		}
 		if u.Scheme != "file" {
-			return blob.OpenBucket(a.ctx, a.Repo)
+			return blob.OpenBucket(a.ctx, place)
 		}
 		if u.Host != "" && u.Host != "localhost" {
 			return nil, usageError{errors.New("a file URL names a folder of this computer: file:///path")}
@@ -41,11 +65,7 @@ func (a *app) bucket(create bool) (*blob.Bucket, error) {
 			dir = strings.TrimPrefix(dir, `\`)
 		}
 	}
-	b, err := dirblob.OpenBucket(dir, &dirblob.Options{CreateDir: create})
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("the folder of the repository does not exist: is the disk connected? %w", err)
-	}
-	return b, err
+	return dirblob.OpenBucket(dir, &dirblob.Options{CreateDir: create})
 }
 
 func (a *app) options() (*backup.Options, error) {

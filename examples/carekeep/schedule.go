@@ -1,13 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -200,39 +197,4 @@ func (c *scheduleCmd) time(z rotation.Zone) (time.Time, error) {
 	}
 	t, _ := z.Instant(d, at)
 	return t, nil
-}
-
-// decode reads the JSON of one value strictly: a word mistyped must not change when backups run. What lies
-// deeper than the value's own fields is read by package rotation, which is as strict.
-func decode(data []byte, to any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	switch err := d.Decode(to); {
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("it is empty or breaks off")
-	case err != nil:
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("there is more after its end")
-	}
-	var names []string
-	d = json.NewDecoder(bytes.NewReader(data))
-	_, _ = d.Token() // the brace: the value has been read once
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return err
-		}
-		n := strings.ToLower(fmt.Sprint(name))
-		if slices.Contains(names, n) {
-			return fmt.Errorf("the field %q is given twice", n)
-		}
-		names = append(names, n)
-		var skip json.RawMessage
-		if err := d.Decode(&skip); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/carekeep/carekeep/backup"
+	"github.com/carekeep/carekeep/residency/router"
 	"github.com/carekeep/carekeep/rotation"
 )
 
@@ -57,6 +58,9 @@ func TestTwoDaysComeBackIdentical(t *testing.T) {
 	require.Regexp(t, `just those that the day changed: yes\n`, report)
 	require.Equal(t, 2, strings.Count(report, "database, documents and images open: yes"))
 	require.Regexp(t, `All that is stored is sound: +yes\n`, report)
+	require.Regexp(t, `Write a copy to Oregon .* refused, and nothing was written`, report)
+	require.Regexp(t, `Why no copy is in Oregon: +Health information leaves the state only under .*: not met \(Health Records and Information Privacy Act 2002 \(NSW\) sch 1 cl 14\)\n`, report)
+	require.Regexp(t, `Lose the office, open elsewhere .* from the other sites, with the password alone`, report)
 	require.Regexp(t, `straight from the snapshot: identical: yes\n`, report)
 	require.Regexp(t, `[1-9][0-9]* patients, [1-9][0-9]* scanned documents, [1-9][0-9]* letters, [1-9][0-9]* images`, report)
 	require.NotContains(t, report, "NO\n")
@@ -74,6 +78,8 @@ func TestNights(t *testing.T) {
 	require.Regexp(t, `Live and back up 10 nights .* 10 snapshots, .*; [2-4] forgotten`, report)
 	require.Regexp(t, `Nights that are kept: +([89]|10) of 12: 7 daily, [23] weekly, [12] monthly`, report)
 	require.Regexp(t, `Every kept night comes back identical: +yes\n`, report)
+	require.Regexp(t, `Go on with a new office .* the new disk at the office got [1-9]`, report)
+	require.Regexp(t, `The sites hold the same, the new office too: +yes\n`, report)
 	require.Regexp(t, `Why 20\d\d-\d\d-\d\d is kept: +.*weekly .*: first verified point of the week, for 4w`, report)
 	require.Regexp(t, `Why 20\d\d-\d\d-\d\d is not: +daily .*: first verified point of the day, older than 7d`, report)
 	require.NotContains(t, report, "NO\n")
@@ -92,7 +98,7 @@ func TestDamageIsNoticed(t *testing.T) {
 
 // TestCancellationLeavesNothing stops runs while the practice is made, during a backup and during a restore.
 func TestCancellationLeavesNothing(t *testing.T) {
-	for _, after := range []string{"nothing", "Create the repository", "See what changed", "Go on with a new computer"} {
+	for _, after := range []string{"nothing", "Create the repository", "See what changed", "Lose the office", "Go on with a new office"} {
 		t.Run(after, func(t *testing.T) {
 			dirs := sandbox(t)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -129,9 +135,10 @@ func TestKeep(t *testing.T) {
 	var out bytes.Buffer
 	require.Equal(t, exitGood, run(t.Context(), []string{"-size", small, "-seed", "2", "-nights", "0", "-keep", keep}, &out, io.Discard))
 	requireEmpty(t, dirs)
-	for _, name := range []string{"practice", "repository", "host", "restored-1", "restored-2"} {
+	for _, name := range []string{"practice", "sites/sydney", "sites/melbourne", "host", "restored-1", "restored-2"} {
 		require.DirExists(t, filepath.Join(keep, name))
 	}
+	require.NoDirExists(t, filepath.Join(keep, "sites", "office"), "it was lost")
 	require.Contains(t, out.String(), keep)
 
 	// What is kept is not written over.
@@ -211,11 +218,12 @@ func TestManifestNotices(t *testing.T) {
 func TestVerdict(t *testing.T) {
 	wrong := difference{"scans/a.pdf", "other content"}
 	named := &backup.IncompleteError{Total: 1, Problems: []backup.Problem{{Path: wrong.path, Reason: backup.NotRestored}}}
-	good := clinic{changes: true, sound: true, document: true}
+	good := clinic{changes: true, sound: true, document: true, alike: true, refusal: &router.DeniedError{}}
 	require.True(t, good.good())
 	for i, spoil := range []func(*clinic){
 		func(c *clinic) { c.changes = false },
 		func(c *clinic) { c.sound = false },
+		func(c *clinic) { c.refusal = nil }, // a place where copies must not be took one
 		func(c *clinic) { c.document = false },
 		func(c *clinic) { c.verdicts[second].differences = []difference{wrong} },
 		func(c *clinic) { c.verdicts[first].unusable = fs.ErrInvalid },
@@ -237,6 +245,9 @@ func TestVerdict(t *testing.T) {
 	}
 	good.month = &month{was: kept, restored: 2, sound: true}
 	require.True(t, good.good())
+	apart := good
+	apart.alike = false
+	require.False(t, apart.good(), "a site lacks something")
 
 	hurt := clinic{config: config{hurt: true}, changes: true, document: true}
 	hurt.verdicts[first] = verdict{missing: named, differences: []difference{wrong}}

@@ -161,7 +161,7 @@ func (c *clinic) good() bool {
 	if c.hurt {
 		return c.noticed()
 	}
-	good := c.changes && c.sound && c.document && (c.nights == 0 || c.month != nil && c.month.good())
+	good := c.changes && c.sound && c.document && c.refusal != nil && (c.nights == 0 || c.month != nil && c.month.good() && c.alike)
 	for d := range c.verdicts {
 		good = good && c.verdicts[d].identical() && c.verdicts[d].unusable == nil
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"time"
@@ -14,8 +15,9 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/carekeep/carekeep/backup"
-	"github.com/carekeep/carekeep/backup/dirblob"
 	"github.com/carekeep/carekeep/internal/practice"
+	"github.com/carekeep/carekeep/residency"
+	"github.com/carekeep/carekeep/residency/router"
 	"github.com/carekeep/carekeep/rotation"
 )
 
@@ -33,17 +35,19 @@ func (d day) String() string { return [...]string{"the first day", "the second d
 // clinic is one run: where things are, and what is known so far.
 type clinic struct {
 	config
-	folder     string       // the practice's data, as its software sees it
-	repository string       // the bucket: in real life another disk, or an object store
-	host       string       // what the practice's computer keeps for its next backup
-	restored   [days]string // fresh folders
+	folder   string       // the practice's data, as its software sees it
+	places   string       // a folder for each site that holds copies
+	host     string       // what the practice's computer keeps for its next backup
+	restored [days]string // fresh folders
 
 	out      *report
 	bar      *meter
 	clock    *clock
 	policy   rotation.Policy
 	password string
-	bucket   *blob.Bucket
+	rules    *residency.Ruleset
+	router   *router.Router // makes one bucket of the sites
+	buckets  []*blob.Bucket // theirs
 	repo     *backup.Repository
 
 	made     *practice.Summary
@@ -52,9 +56,11 @@ type clinic struct {
 	snaps    [days]*backup.Snapshot
 	stored   [days]int64 // bytes that each day added to the repository
 	verdicts [days]verdict
-	changes  bool // the snapshots differ just as the days did
-	sound    bool // the check found nothing
-	document bool // one document came out of the snapshot as it was, or not at all if it was damaged
+	changes  bool                // the snapshots differ just as the days did
+	sound    bool                // the check found nothing
+	document bool                // one document came out of the snapshot as it was, or not at all if it was damaged
+	refusal  *router.DeniedError // of the place where copies must not be
+	alike    bool                // all sites hold the same, byte for byte
 	month    *month
 }
 
@@ -68,11 +74,11 @@ func newClinic(cfg config, root string, stdout, stderr io.Writer) (*clinic, erro
 	}
 	return &clinic{
 		config: cfg, password: newPassword(), policy: policy, clock: newClock(policy.Zone),
-		folder:     filepath.Join(root, "practice"),
-		repository: filepath.Join(root, "repository"),
-		host:       filepath.Join(root, "host"),
-		restored:   [days]string{filepath.Join(root, "restored-1"), filepath.Join(root, "restored-2")},
-		out:        &report{w: stdout}, bar: newMeter(stderr, cfg.size),
+		folder:   filepath.Join(root, "practice"),
+		places:   filepath.Join(root, "sites"),
+		host:     filepath.Join(root, "host"),
+		restored: [days]string{filepath.Join(root, "restored-1"), filepath.Join(root, "restored-2")},
+		out:      &report{w: stdout}, bar: newMeter(stderr, cfg.size),
 	}, nil
 }
 
@@ -87,6 +93,7 @@ func (c *clinic) steps() []step {
 	all := []step{
 		{"Make a sample practice", c.makePractice},
 		{"Note every file", c.note(first)},
+		{"Write a copy to Oregon", c.askForOregon},
 		{"Create the repository", c.createRepository},
 		{"Back up the first day", c.backUp(first)},
 		{"Work for a day", c.workForADay},
@@ -97,7 +104,7 @@ func (c *clinic) steps() []step {
 		all = append(all, step{"Damage one stored byte", c.damage})
 	}
 	all = append(all, []step{
-		{"Open on another computer", c.openElsewhere},
+		{"Lose the office, open elsewhere", c.openElsewhere},
 		{"See what changed", c.seeChanges},
 		{"Restore the first day", c.restore(first)},
 		{"Compare the first day", c.compare(first)},
@@ -110,10 +117,12 @@ func (c *clinic) steps() []step {
 		return all
 	}
 	return append(all, []step{
-		{"Go on with a new computer", c.startMonth},
+		{"Go on with a new office", c.startMonth},
 		{"Live and back up " + nights(c.nights), c.nightly},
 		{"Restore every night that is kept", c.restoreKept},
 		{"Read and check all that is stored", c.checkAgain},
+		{"Compare the sites", c.compareSites},
+		{"Write the register of locations", c.writeRegister},
 	}...)
 }
 
@@ -132,16 +141,19 @@ func (c *clinic) work(ctx context.Context) error {
 	return nil
 }
 
-// close lets go of the repository and its bucket.
-func (c *clinic) close() error {
-	var errs [2]error
-	if c.repo != nil {
-		errs[0] = c.repo.Close()
+// close lets go of the repository and the sites.
+func (c *clinic) close(ctx context.Context) error {
+	err := c.closeRepo()
+	return errors.Join(err, c.closeSites(ctx))
+}
+
+func (c *clinic) closeRepo() error {
+	if c.repo == nil {
+		return nil
 	}
-	if c.bucket != nil {
-		errs[1] = c.bucket.Close()
-	}
-	return errors.Join(errs[:]...)
+	r := c.repo
+	c.repo = nil
+	return r.Close()
 }
 
 func (c *clinic) practice() *practice.Options {
@@ -165,15 +177,14 @@ func (c *clinic) note(d day) func(context.Context) (string, error) {
 }
 
 func (c *clinic) createRepository(ctx context.Context) (told string, err error) {
-	c.bucket, err = dirblob.OpenBucket(c.repository, &dirblob.Options{CreateDir: true})
-	if err != nil {
+	if err := c.openSites(ctx, wanted, office, sydney, melbourne); err != nil {
 		return "", err
 	}
 	// The host's folder is named so that this run leaves nothing in the user's configuration folder.
-	c.repo, err = backup.Create(ctx, c.bucket, backup.Password(c.password), &backup.CreateOptions{
+	c.repo, err = backup.Create(ctx, c.router.Bucket(), backup.Password(c.password), &backup.CreateOptions{
 		Options: backup.Options{HostDir: c.host, Progress: c.bar.event, Now: c.clock.now},
 	})
-	return "encrypted, opened by a password", err
+	return "encrypted, at the office and at two hosters", err
 }
 
 func (c *clinic) backUp(d day) func(context.Context) (string, error) {
@@ -196,17 +207,22 @@ func (c *clinic) workForADay(ctx context.Context) (told string, err error) {
 	return c.out.day(c.lived), nil
 }
 
-// openElsewhere is the day of the loss: the practice's computer is gone with all that it kept. The bucket and
-// the password must do.
+// openElsewhere is the day of the loss: the office is gone, with the practice's computer and the copies on its disk. The
+// other sites and the password must do.
 func (c *clinic) openElsewhere(ctx context.Context) (string, error) {
-	if err := c.repo.Close(); err != nil {
+	if err := c.close(ctx); err != nil {
 		return "", err
 	}
-	repo, err := backup.Open(ctx, c.bucket, backup.Password(c.password), &backup.Options{
+	if err := os.RemoveAll(c.site(office)); err != nil {
+		return "", err
+	}
+	if err := c.openSites(ctx, wanted, sydney, melbourne); err != nil {
+		return "", err
+	}
+	repo, err := backup.Open(ctx, c.router.Bucket(), backup.Password(c.password), &backup.Options{
 		Stateless: true, Progress: c.bar.event, Now: c.clock.now,
 	})
 	if err != nil {
-		c.repo = nil
 		return "", err
 	}
 	c.repo = repo
@@ -224,7 +240,7 @@ func (c *clinic) openElsewhere(ctx context.Context) (string, error) {
 	if n != int(days) {
 		return "", fmt.Errorf("the repository lists %d snapshots", n)
 	}
-	return "with the password alone: 2 snapshots", nil
+	return "from the other sites, with the password alone: 2 snapshots", nil
 }
 
 // seeChanges asks the repository what the day changed, and holds it against the two manifests.
@@ -317,11 +333,11 @@ func (c *clinic) openDocument(ctx context.Context) (string, error) {
 	return fmt.Sprintf("a scan of %s straight from the snapshot: identical: %s", size(int64(len(content))), yes(c.document)), nil
 }
 
-// damage flips one bit in the middle of the largest object of content, behind the repository's back. Packs of
-// content lie below p/, as FORMAT.md says.
+// damage flips one bit in the middle of the largest object of content, at every site, behind the repository's back. Packs
+// of content lie below p/, as FORMAT.md says.
 func (c *clinic) damage(ctx context.Context) (string, error) {
 	var pack *blob.ListObject
-	for it := c.bucket.List(&blob.ListOptions{Prefix: "p/"}); ; {
+	for it := c.router.Bucket().List(&blob.ListOptions{Prefix: "p/"}); ; {
 		o, err := it.Next(ctx)
 		if err == io.EOF {
 			break
@@ -336,10 +352,10 @@ func (c *clinic) damage(ctx context.Context) (string, error) {
 	if pack == nil {
 		return "", errors.New("the repository holds no pack")
 	}
-	content, err := c.bucket.ReadAll(ctx, pack.Key)
+	content, err := c.router.Bucket().ReadAll(ctx, pack.Key)
 	if err != nil {
 		return "", err
 	}
 	content[len(content)/2] ^= 1
-	return "in the middle of a pack of " + size(pack.Size), c.bucket.WriteAll(ctx, pack.Key, content, nil)
+	return "in the middle of a pack of " + size(pack.Size), c.router.Bucket().WriteAll(ctx, pack.Key, content, nil)
 }

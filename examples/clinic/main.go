@@ -8,7 +8,7 @@
 // images, FHIR resources, HL7 messages, letters and dictations. It lies in a temporary folder, the
 // repository in another; both are removed at the end, also after Ctrl-C.
 //
-//	-size N    size of the practice in MB (default 25)
+//	-size N    size of the practice in MB (default 12)
 //	-seed N    another seed makes another practice
 //	-keep DIR  work in DIR, which must be missing or empty, and leave everything there
 //	-nights N  how many nights pass after the two days (default 30; 0 leaves them out)
@@ -86,7 +86,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil && ctx.Err() != nil {
 		err = errors.New("stopped") // whatever the step that was cut short says of it
 	}
-	err = errors.Join(err, c.close())
+	err = errors.Join(err, c.close(context.WithoutCancel(ctx)))
 	if cfg.keep == "" {
 		err = errors.Join(err, os.RemoveAll(root))
 	}
@@ -108,7 +108,7 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	var c config
 	f := flag.NewFlagSet("clinic", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	mb := f.Int64("size", 25, "size of the practice in `MB`")
+	mb := f.Int64("size", 12, "size of the practice in `MB`")
 	f.Uint64Var(&c.seed, "seed", 1, "another seed makes another practice")
 	f.StringVar(&c.keep, "keep", "", "work in `DIR`, which must be missing or empty, and leave everything there")
 	f.IntVar(&c.nights, "nights", 30, "how many `nights` pass after the two days")

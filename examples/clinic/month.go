@@ -24,7 +24,7 @@ var sample []byte
 // closing is when the practice backs up.
 var closing = rotation.Clock{Hour: 20}
 
-// grace is shorter than a night, so that each night deletes what the one before condemned.
+// grace is shorter than a night, so that a night deletes what one before condemned.
 const grace = 12 * time.Hour
 
 // clock is the clock of the practice and of its store, whose days pass in seconds: it stands at closing time of
@@ -75,13 +75,17 @@ func (m *month) good() bool {
 	return m.sound && m.different == 0 && m.restored > 0 && m.restored == len(m.was)
 }
 
-// startMonth is a new computer, which knows nothing but the password. It goes on where the lost one stopped.
+// startMonth is a new office with a new computer, which knows nothing but the password, and an empty disk. It goes on where
+// the lost one stopped.
 func (c *clinic) startMonth(ctx context.Context) (string, error) {
-	if err := c.repo.Close(); err != nil {
+	if err := c.close(ctx); err != nil {
 		return "", err
 	}
-	c.repo = nil
-	repo, err := backup.Open(ctx, c.bucket, backup.Password(c.password), &backup.Options{
+	told, err := c.newOffice(ctx)
+	if err != nil {
+		return "", err
+	}
+	repo, err := backup.Open(ctx, c.router.Bucket(), backup.Password(c.password), &backup.Options{
 		HostDir: c.host + "-2", Progress: c.bar.event, Now: c.clock.now,
 	})
 	if err != nil {
@@ -95,11 +99,7 @@ func (c *clinic) startMonth(ctx context.Context) (string, error) {
 	for d := range days {
 		c.month.was[rotation.PointID(c.snaps[d].ID())] = c.was[d]
 	}
-	var tiers []string
-	for _, t := range c.policy.Rules[0].Tiers {
-		tiers = append(tiers, fmt.Sprintf("%d %s", t.Count, t.Period))
-	}
-	return "the policy keeps " + strings.Join(tiers, ", "), nil
+	return told, nil
 }
 
 // nightly lives the days. The bar counts nights.
@@ -112,17 +112,20 @@ func (c *clinic) nightly(ctx context.Context) (string, error) {
 		}
 		c.bar.share(i+1, c.nights)
 	}
-	// The morning after lets go of what the last night condemned.
-	c.clock.set(int(days) + c.nights)
-	if _, err := c.repo.Compact(ctx, &backup.CompactOptions{Grace: grace}); err != nil {
-		return "", err
+	// At the end, space is given back at once: what the first night condemns, the second deletes.
+	for i := range 2 {
+		c.clock.set(int(days) + c.nights + i)
+		if err := c.compact(ctx); err != nil {
+			return "", err
+		}
 	}
 	var err error
-	c.month.held, err = held(c.repository)
-	return fmt.Sprintf("%d snapshots, every night checked, sorted out and compacted; %d forgotten", c.nights, c.month.forgotten), err
+	c.month.held, err = held(c.site(sydney))
+	return fmt.Sprintf("%d snapshots, checked and sorted out every night, compacted every week; %d forgotten", c.nights, c.month.forgotten), err
 }
 
-// night is a day's work and the night after it: back up, check, forget what the policy lets go, give back space.
+// night is a day's work and the night after it: back up, check, forget what the policy lets go, and once a week give back
+// space.
 func (c *clinic) night(ctx context.Context, n int) error {
 	c.clock.set(n)
 	if _, err := practice.LiveDay(ctx, c.folder, n, &practice.Options{Seed: c.seed, Size: c.size}); err != nil {
@@ -149,6 +152,14 @@ func (c *clinic) night(ctx context.Context, n int) error {
 	if err := c.forget(ctx); err != nil {
 		return err
 	}
+	if n%7 == 0 {
+		return c.compact(ctx)
+	}
+	return c.stamp()
+}
+
+// compact gives back the space of what no snapshot needs any more.
+func (c *clinic) compact(ctx context.Context) error {
 	if _, err := c.repo.Compact(ctx, &backup.CompactOptions{Grace: grace}); err != nil {
 		return err
 	}
@@ -183,11 +194,11 @@ func (c *clinic) forget(ctx context.Context) error {
 	return nil
 }
 
-// stamp sets the time of everything that the store has written since the last call. The clock of a store is not
+// stamp sets the time of everything that the sites have written since the last call. The clock of a store is not
 // its writer's: that of a folder is its disk's, and this is how the example sets it.
 func (c *clinic) stamp() error {
 	begin := c.clock.closing(0) // the real time is earlier
-	return filepath.WalkDir(c.repository, func(p string, d fs.DirEntry, err error) error {
+	return filepath.WalkDir(c.places, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}

@@ -56,11 +56,15 @@ func (r *report) summary(c *clinic, took time.Duration) {
 		r.list(v)
 	}
 	row("All that is stored is sound:", yes(c.sound))
+	for _, why := range c.reasons() {
+		row("Why no copy is in Oregon:", why)
+	}
 	if c.hurt {
 		row("The damage was noticed:", yes(c.noticed()))
 	}
 	if c.month != nil {
 		r.month(c.month, row)
+		row("The sites hold the same, the new office too:", yes(c.alike))
 	}
 	row("Everything together took:", fmt.Sprintf("%.1f s", took.Seconds()))
 }

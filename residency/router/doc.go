@@ -1,0 +1,2 @@
+// Package router makes several places to one bucket.
+package router

@@ -1,0 +1,324 @@
+package router
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// ownIntent is an intent of this router.
+type ownIntent struct {
+	intentRecord
+	epochID string
+	mu      sync.Mutex
+	phase   phase
+	done    chan struct{} // closed when the phase is past asked
+}
+
+type phase int
+
+const (
+	flowing phase = iota // the home site cannot have the object by this write
+	asked                // it may have
+	done                 // enough sites have it
+	failed               // it may have, and this write does no more about it
+)
+
+// intend makes an intent, which is not yet anywhere.
+func (r *Router) intend(key, op string, p *plan) *ownIntent {
+	e := r.epoch.Load()
+	o := &ownIntent{epochID: e.ID, done: make(chan struct{})}
+	o.intentRecord = intentRecord{
+		V: recordVersion, ID: r.id[:6] + randomID(), Key: key, Op: op, Writer: r.id, Epoch: e.ID,
+		Sites: names(p.want), At: r.o.Now().UTC().Truncate(time.Second),
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mine[o.ID] = o
+	return o
+}
+
+// ask says that the home site is now being asked.
+func (o *ownIntent) ask() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.phase = asked
+}
+
+// settle ends this write's part.
+func (o *ownIntent) settle(ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.phase >= done {
+		return
+	}
+	o.phase = failed
+	if ok {
+		o.phase = done
+	}
+	close(o.done)
+}
+
+// forget drops an intent from this router's memory.
+func (r *Router) forget(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.mine, id)
+	delete(r.seen, id)
+}
+
+// withdraw takes an intent back that is about nothing, or no longer needed. What cannot be removed now does no
+// harm: whoever finds it looks and removes it.
+func (r *Router) withdraw(ctx context.Context, o *ownIntent, sites []*site) {
+	c := context.WithoutCancel(ctx)
+	errs := each(sites, func(s *site) error { return s.remove(c, o.name()) })
+	if !slices.ContainsFunc(errs, isError) {
+		r.forget(o.ID)
+	}
+}
+
+// intentsAt lists the intents at a site.
+func (r *Router) intentsAt(ctx context.Context, s *site) (ids []string, err error) {
+	err = s.list(ctx, intentPrefix, func(name string) bool {
+		ids = append(ids, name[len(intentPrefix):])
+		return true
+	})
+	return ids, err
+}
+
+// rollForward finishes what is unfinished at the home site.
+func (r *Router) rollForward(ctx context.Context) error {
+	home := r.home()
+	if home == nil || home.stands() != current {
+		return nil
+	}
+	ids, err := r.intentsAt(ctx, home)
+	if err != nil {
+		return err
+	}
+	return r.finishOthers(ctx, ids)
+}
+
+// finishOthers brings what the intents are about to where it has to be, so that what is reported after it never
+// rests on less.
+func (r *Router) finishOthers(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		rec, err := r.unfinished(ctx, id)
+		if err != nil {
+			return err
+		}
+		// Nobody relies on what is being deleted, and to bring it back would get in the way of who deletes it.
+		if rec == nil || rec.Op == opDelete {
+			continue
+		}
+		if _, err := r.settleKey(ctx, rec); err != nil {
+			if there, herr := r.home().exists(ctx, rec.name()); herr == nil && !there {
+				continue // whoever wrote it was quicker, and may even have deleted it again
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// finishOne settles one intent, and reports whether its object was seen and brought to where it has to be.
+func (r *Router) finishOne(ctx context.Context, id string) (settled bool, err error) {
+	rec, err := r.unfinished(ctx, id)
+	if err != nil || rec == nil {
+		return false, err
+	}
+	return r.settleKey(ctx, rec)
+}
+
+// unfinished returns what an intent says, or nil if nothing has to be done about it.
+func (r *Router) unfinished(ctx context.Context, id string) (*intentRecord, error) {
+	r.mu.Lock()
+	own := r.mine[id]
+	rec, known := r.seen[id]
+	r.mu.Unlock()
+	if own != nil {
+		own.mu.Lock()
+		p := own.phase
+		own.mu.Unlock()
+		switch p {
+		case flowing, done:
+			return nil, nil // nobody can have seen it; or it is where it has to be
+		case asked:
+			select {
+			case <-own.done:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			return r.unfinished(ctx, id)
+		}
+		rec, known = own.intentRecord, true
+	}
+	if !known {
+		if err := r.home().get(ctx, intentPrefix+id, &rec); isNotFound(err) {
+			return nil, nil // it has been finished meanwhile
+		} else if err != nil {
+			return nil, err
+		}
+		r.remember(rec)
+	}
+	return &rec, nil
+}
+
+// remember keeps a record that need not be read again, as long as there are not many.
+func (r *Router) remember(rec intentRecord) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.seen) > 1024 {
+		clear(r.seen)
+	}
+	r.seen[rec.ID] = rec
+}
+
+// settleKey brings the sites to the home site's state of a key, and then removes the intent that said that they may
+// not be. It reports whether there was anything to bring.
+func (r *Router) settleKey(ctx context.Context, rec *intentRecord) (settled bool, err error) {
+	unlock, err := r.keys.lock(ctx, rec.Key)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	home := r.home()
+	there, err := home.exists(ctx, rec.Key)
+	if err != nil {
+		return false, err
+	}
+	if !there && rec.Op != opDelete {
+		return false, nil // its writer may be about to write; what is not there, nobody relies on
+	}
+	p, err := r.place(ctx, rec.Op != opCreate)
+	if err != nil {
+		return false, err
+	}
+	if !there {
+		err = r.settleDelete(ctx, rec, p)
+	} else {
+		err = r.settleWrite(ctx, rec, p)
+	}
+	return err == nil, err
+}
+
+// settleWrite brings an object that the home site has to the others.
+func (r *Router) settleWrite(ctx context.Context, rec *intentRecord, p *plan) error {
+	if err := r.flush(ctx, rec.Key, p.home); err != nil {
+		return err
+	}
+	errs := each(p.try, func(s *site) error {
+		if s == p.home {
+			return nil
+		}
+		return r.ensure(ctx, rec.Key, p.home, s, rec)
+	})
+	var reached []*site
+	for i, err := range errs {
+		if err == nil {
+			reached = append(reached, p.try[i])
+		}
+	}
+	return r.conclude(ctx, rec, p, reached, errs)
+}
+
+// conclude ends a change that has reached some sites: it checks that nobody has begun another epoch and that the
+// sites are enough, notes down what is missing elsewhere, and removes the intents.
+func (r *Router) conclude(ctx context.Context, rec *intentRecord, p *plan, reached []*site, errs []error) error {
+	checks := each(reached, func(s *site) error { return r.outdated(ctx, s) })
+	var sure []*site
+	for i, err := range checks {
+		switch {
+		case r.moved(p):
+			next, err := r.place(ctx, rec.Op != opCreate) // of the sites as a move has left them
+			if err != nil {
+				return err
+			}
+			*p = *next
+			return r.settleWrite(ctx, rec, p)
+		case err == nil:
+			sure = append(sure, reached[i])
+		default:
+			errs = append(errs, err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if lacks := r.lacks(sure); len(lacks) > 0 || !slices.Contains(sure, p.home) {
+		return fail(ErrTooFewSites, errs...)
+	}
+	owed := r.owing(rec, p, sure)
+	if len(owed) > 0 {
+		if err := r.owe(ctx, rec, owed, sure); err != nil {
+			return err
+		}
+	}
+	// The home site's intent goes last: by it the others are found.
+	removed := each(without(sure, p.home), func(s *site) error { return s.remove(ctx, rec.name()) })
+	if !slices.ContainsFunc(removed, isError) {
+		if err := p.home.remove(ctx, rec.name()); err == nil {
+			r.forget(rec.ID)
+		}
+	}
+	return nil
+}
+
+// owing are the sites that have missed a change: those that were wanted, and of an object that may have replaced
+// another all that may hold the older one.
+func (r *Router) owing(rec *intentRecord, p *plan, reached []*site) []*site {
+	from := p.want
+	if rec.Op != opCreate {
+		from = r.enrolled()
+	} else if len(reached) >= r.o.Placement.Copies {
+		return nil
+	}
+	var out []*site
+	for _, s := range from {
+		if !slices.Contains(reached, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// owe records a debt. For a new object the home site's record is enough, because a comparison of listings would find
+// what is missing; of a change of an old one every site that knows it has to tell, whichever will be home.
+func (r *Router) owe(ctx context.Context, rec *intentRecord, owed, reached []*site) error {
+	d := &debtRecord{V: recordVersion, ID: rec.ID, Key: rec.Key, Op: rec.Op, Sites: names(owed), At: rec.At}
+	at := reached
+	if rec.Op == opCreate {
+		at = []*site{r.home()}
+	}
+	for _, err := range each(at, func(s *site) error {
+		err := s.put(ctx, d.name(), d)
+		if err != nil && ctx.Err() == nil {
+			// An earlier attempt may have recorded other sites; the debt is then known, which is what counts.
+			if there, lerr := s.exists(ctx, d.name()); lerr == nil && there {
+				return nil
+			}
+		}
+		return err
+	}) {
+		if err != nil {
+			return fail(ErrTooFewSites, err)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range owed {
+		r.newDebts[s.Name]++
+	}
+	return nil
+}
+
+func without(sites []*site, not *site) []*site {
+	var out []*site
+	for _, s := range sites {
+		if s != not {
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -1,0 +1,82 @@
+package router
+
+import (
+	"context"
+	"slices"
+
+	"github.com/carekeep/carekeep/residency"
+)
+
+// probeDue asks where the site is, if that was long ago.
+func (r *Router) probeDue(ctx context.Context, s *site) error {
+	if s.Probe == nil {
+		return nil
+	}
+	s.mu.Lock()
+	due := r.o.Now().Sub(s.probed) >= r.o.ProbeEvery
+	s.mu.Unlock()
+	if !due {
+		return nil
+	}
+	return r.probe(ctx, s)
+}
+
+// probeEvidence is what is recorded of a probe.
+type probeEvidence struct {
+	Observed residency.Location `json:"observed,omitzero"`
+	Matches  bool               `json:"matches"`
+	Failed   bool               `json:"failed,omitempty"`
+}
+
+// probe asks where the site is. What is observed counts for the rules; what contradicts the declaration puts the site
+// into quarantine. A probe that fails leaves what is known, and no better than it was declared.
+func (r *Router) probe(ctx context.Context, s *site) error {
+	if s.Probe == nil {
+		return nil
+	}
+	var at residency.Location
+	err := s.call(ctx, "probe", func(c context.Context) (err error) {
+		at, err = s.Probe(c, s.Bucket)
+		return err
+	})
+	if cerr := ctx.Err(); cerr != nil {
+		return cerr
+	}
+	s.mu.Lock()
+	s.probeErr = err
+	if err != nil {
+		s.mu.Unlock()
+		if s.location.Level > residency.Declared && s.probed.IsZero() {
+			s.location.Level = residency.Declared
+		}
+		r.log("the site could not be probed", s.Name, err)
+		return r.evidence(ctx, "probe", s.Name, probeEvidence{Failed: true})
+	}
+	matches := sameLocation(s.Target.Location, at)
+	s.probed = r.o.Now()
+	s.location = at
+	s.recheck = s.probed // decide anew
+	s.mu.Unlock()
+	if err := r.evidence(ctx, "probe", s.Name, probeEvidence{Observed: at, Matches: matches}); err != nil {
+		return err
+	}
+	if matches || s.isQuarantined() {
+		return nil
+	}
+	return r.Quarantine(ctx, s.Name, "router", "the probe found another location than was declared")
+}
+
+// sameLocation reports whether an observation agrees with a declaration: what was declared was found, and no place
+// beyond it.
+func sameLocation(declared, found residency.Location) bool {
+	agree := func(a, b string) bool { return a == "" || b == "" || a == b }
+	if !agree(declared.Provider, found.Provider) || !agree(declared.Region, found.Region) || declared.Redundancy != found.Redundancy && found.Redundancy != "" {
+		return false
+	}
+	for _, p := range found.Places {
+		if !slices.Contains(declared.Places, p) && len(declared.Places)+len(declared.Region) > 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,95 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Quarantine takes a site out of use until [Router.Release], also for other routers that open later: nothing is
+// written there, and it is read only for what no other site has. What it misses is owed to it.
+func (r *Router) Quarantine(ctx context.Context, site, person, reason string) error {
+	return r.setQuarantine(ctx, site, person, reason, true)
+}
+
+// Release ends a quarantine. The site's copies count again at once; reconcile deeply if they may be wrong.
+func (r *Router) Release(ctx context.Context, site, person, reason string) error {
+	return r.setQuarantine(ctx, site, person, reason, false)
+}
+
+func (r *Router) setQuarantine(ctx context.Context, name, person, reason string, on bool) error {
+	s := r.site(name)
+	if s == nil {
+		return fmt.Errorf("%w: there is no site %s", ErrSites, name)
+	}
+	if person == "" || reason == "" {
+		return fmt.Errorf("%w: a quarantine needs a person and a reason", ErrSites)
+	}
+	if err := r.readQuarantine(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	rec := &quarantineRecord{V: recordVersion, N: 1, Site: name, Quarantined: on, Person: person, Reason: reason, At: r.o.Now().UTC().Truncate(time.Second)}
+	if s.quarantine != nil {
+		rec.N = s.quarantine.N + 1
+	}
+	s.mu.Unlock()
+	if err := r.evidence(ctx, map[bool]string{true: "quarantine", false: "release"}[on], name, rec); err != nil {
+		return err
+	}
+	put := 0
+	errs := each(r.sites, func(at *site) error { return at.put(ctx, rec.name(), rec) })
+	for _, err := range errs {
+		if err == nil {
+			put++
+		}
+	}
+	if put > 0 || on {
+		s.mu.Lock()
+		s.quarantine = rec
+		s.mu.Unlock()
+	}
+	if put == 0 {
+		return fail(ErrTooFewSites, errs...)
+	}
+	return ctx.Err()
+}
+
+// readQuarantine reads from every site which sites are in quarantine. Of two records of one number that differ, the
+// stricter counts.
+func (r *Router) readQuarantine(ctx context.Context) error {
+	found := make([]map[string]*quarantineRecord, len(r.sites))
+	errs := make([]error, len(r.sites))
+	for i, at := range r.sites {
+		found[i] = map[string]*quarantineRecord{}
+		if at.resting() || at.stands() == foreign {
+			continue
+		}
+		for _, s := range r.sites {
+			last := ""
+			if errs[i] = at.list(ctx, quarantinePrefix(s.Name), func(name string) bool {
+				last = name
+				return true
+			}); errs[i] != nil || last == "" {
+				continue
+			}
+			rec := new(quarantineRecord)
+			if errs[i] = at.get(ctx, last, rec); errs[i] == nil {
+				found[i][s.Name] = rec
+			} else if errors.Is(errs[i], errRecord) {
+				return errs[i]
+			}
+		}
+	}
+	for _, s := range r.sites {
+		s.mu.Lock()
+		for _, f := range found {
+			if rec := f[s.Name]; rec != nil && (s.quarantine == nil || rec.N > s.quarantine.N || rec.N == s.quarantine.N && rec.Quarantined) {
+				s.quarantine = rec
+			}
+		}
+		s.mu.Unlock()
+	}
+	return ctx.Err()
+}
