@@ -1,2 +1,62 @@
-// Package router makes several places to one bucket.
+// Package router makes several sites into one bucket: it puts every object where it may lawfully be, at as many places
+// as it must be, and reads it from wherever it still is.
+//
+//	r, err := router.Open(ctx, rules, subject, []router.Site{
+//		{Name: "surgery", Bucket: disk, Target: onPremises, Onsite: true},
+//		{Name: "sydney", Bucket: sydney, Target: awsSydney, Operator: "aws"},
+//		{Name: "melbourne", Bucket: melbourne, Target: azureMelbourne, Operator: "azure"},
+//	}, &router.Options{Placement: router.Placement{MustReach: 2, Offsite: 1}})
+//	…
+//	repo, err := backup.Create(ctx, r.Bucket(), key, nil) // as with any other bucket
+//
+// A router holds the data of one [residency.Subject]. Data of another class goes to other sites, or to other prefixes
+// of the same buckets; opening a site for another subject is an error.
+//
+// # What is promised
+//
+//   - A write that was reported is at [Placement.MustReach] sites, the home site among them, that were lawful when it was
+//     written, and at as many operators, places and offsite as the placement says. So the loss of MustReach-1
+//     sites loses nothing, whichever they are.
+//   - One site, the home site, decides writes that must not replace an object. Of any number of routers one wins.
+//   - Nothing is reported on top of what has not reached as many sites itself: what others have left unfinished is
+//     finished first.
+//   - "Not found" is said only if it is known. With the home site down, and too few others up to know, the error is
+//     [ErrUnknown].
+//   - Nothing is written where the rules do not allow it. If what is allowed does not satisfy the placement, nothing is
+//     written anywhere, and [DeniedError] has every decision. Decisions are made again when they end, also in the
+//     middle of a run.
+//
+// The sites must do what [gocloud.dev/blob] says: a conditional write has one winner, a write whose context has
+// ended takes no effect when it has returned, and a listing shows what was written before it began. Package dirblob,
+// S3, Google Cloud Storage and Azure do; gocloud's fileblob does not.
+//
+// # When a site is down
+//
+// A copy that cannot be made is owed. As long as enough others are up, writes are reported, and [Router.Reconcile] pays
+// what is owed when the site is back. A site that lately failed is left out for a while. With the home site down reading
+// goes on, and writes fail with [ErrHomeDown] until it is back, or somebody promotes another site with
+// [Router.Promote]. A site that missed a promotion is neither read nor written until Reconcile has compared it.
+//
+// # What is not promised
+//
+//   - Routers that replace or delete one key at the same moment leave it as one of them wanted at the home site;
+//     others may differ until they are reconciled deeply. Package backup never does this.
+//   - A deletion is reported when the home site and the others that are up have carried it out; what is owed may come back
+//     if the home site is lost before that is paid. It is never the other way round.
+//   - A router that is cut off from all sites but an old home site does not learn of a promotion, and reads there what was.
+//     It can report no write.
+//   - Copies are not read back when they are written. Reconcile with [ReconcileOptions].Deep compares them; package
+//     backup detects altered bytes in any case.
+//
+// # Quarantine
+//
+// A site whose probe contradicts what was declared of it, or which somebody does not trust, is in quarantine until it
+// is released: nothing is written there, its "not found" counts for nothing, and it is read only for what no other
+// site gives, because wrong bytes are found out, and the only copy may be a good one.
+//
+// # Records
+//
+// Keys that begin with ".router/" are the router's own, hidden from listings and refused to users: a marker that says
+// what the site is, one record for each epoch, intents of writes under way, debts, quarantines, and what was kept
+// aside. They hold keys of objects, as the bucket itself does. Errors, logs and evidence hold none.
 package router

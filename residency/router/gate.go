@@ -116,17 +116,28 @@ func (r *Router) place(ctx context.Context, all bool) (*plan, error) {
 	if !all {
 		p.want = r.choose(home, legal)
 	}
-	for _, s := range p.want {
-		r.revive(ctx, s)
-		if s.takes() {
-			p.try = append(p.try, s)
+	for _, removable := range []bool{false, true} {
+		// What is expected to be away is looked for only if it cannot be done without.
+		p.try = r.spare(home, r.standing(ctx, p.want, removable))
+		if len(r.lacks(p.try)) == 0 {
+			return p, nil
 		}
 	}
-	p.try = r.spare(home, p.try)
-	if lacks := r.lacks(p.try); len(lacks) > 0 {
-		return nil, fail(ErrTooFewSites, lasts(p.want)...)
+	return nil, fail(ErrTooFewSites, lasts(p.want)...)
+}
+
+// standing are those of the sites that take part in the epoch, after another look at those that did not.
+func (r *Router) standing(ctx context.Context, sites []*site, removable bool) []*site {
+	var out []*site
+	for _, s := range sites {
+		if removable || !s.Removable {
+			r.revive(ctx, s)
+		}
+		if s.takes() {
+			out = append(out, s)
+		}
 	}
-	return p, nil
+	return out
 }
 
 // homeReady is nil if the home site takes writes.

@@ -45,10 +45,10 @@ func (r *Router) probe(ctx context.Context, s *site) error {
 	s.mu.Lock()
 	s.probeErr = err
 	if err != nil {
-		s.mu.Unlock()
-		if s.location.Level > residency.Declared && s.probed.IsZero() {
+		if s.probed.IsZero() {
 			s.location.Level = residency.Declared
 		}
+		s.mu.Unlock()
 		r.log("the site could not be probed", s.Name, err)
 		return r.evidence(ctx, "probe", s.Name, probeEvidence{Failed: true})
 	}

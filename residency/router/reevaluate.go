@@ -174,22 +174,20 @@ func strictness(rules Decider) func(residency.Decision) int {
 		}
 	}
 	return func(d residency.Decision) int {
-		if d.Verdict != residency.Denied {
-			return 4
-		}
 		best := 4
 		for _, why := range d.Reasons {
-			if why.Verdict != residency.Denied {
-				continue
-			}
 			rank := 1 // a regime as a whole: nothing in it permits this
 			if known, ok := ranks[why.Rule]; ok {
 				rank = max(known, 1)
 			}
-			if judicial[why.Rule] && !why.Until.IsZero() {
-				rank = 0
+			switch {
+			case why.Verdict != residency.Denied:
+			case judicial[why.Rule] && !why.Until.IsZero():
+				// A court has ended what permitted this. That other tools may, which is then not known, gives no time.
+				best = 0
+			case d.Verdict == residency.Denied:
+				best = min(best, rank)
 			}
-			best = min(best, rank)
 		}
 		return best
 	}

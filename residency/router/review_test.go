@@ -152,6 +152,9 @@ func TestTheStrictestViolationComesFirst(t *testing.T) {
 	require.NoError(t, err)
 	seed(t, r, 3)
 	sites[1].Target.Location = residency.Location{Places: []residency.Place{"CN"}}
+	for kind := range rules.PaperKinds() { // it is known that there is none
+		sites[1].Target.Papers = append(sites[1].Target.Papers, residency.Paper{Kind: kind, Refuted: true})
+	}
 	sites[2].Target = europe(newWorld(t, 1, "a", "b").process())[1].Target
 	r, err = router.Open(t.Context(), rules, irish, sites, &o)
 	require.NoError(t, err)

@@ -26,8 +26,8 @@ type Site struct {
 	Operator string
 	// Onsite places do not count for [Placement.Offsite].
 	Onsite bool
-	// Removable places are expected to be away at times, which is no failure of theirs: they never hold up a write
-	// that can do without them.
+	// Removable places are expected to be away at times. One that was away when the router was opened is looked for
+	// again when it is reconciled, and by writes only if they cannot do without it.
 	Removable bool
 	// ReadOnly places get no writes.
 	ReadOnly bool
@@ -71,7 +71,6 @@ type site struct {
 	until    time.Time // it is not asked before, for what can do without
 	failures int       // in a row
 	last     error
-	owed     int64 // copies that it has missed since the router was opened
 
 	quarantine *quarantineRecord // the latest record, if any
 	location   residency.Location
