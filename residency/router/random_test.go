@@ -208,17 +208,21 @@ func (x *run) append(h *host) error {
 			continue
 		}
 		if err == nil {
-			// What an entry that counts rests on must be as safe as it: all entries before it.
-			for i := 1; i < h.next; i++ {
-				before := fmt.Sprintf("log/%d", i)
-				there, err := h.r.Bucket().ReadAll(context.Background(), before)
-				if err == nil && x.reported[before] == "" {
-					x.reported[before] = string(there)
-				}
-			}
+			x.restsOn(h)
 			h.next++
 		}
 		return nil
+	}
+}
+
+// restsOn counts what a reported entry rests on as reported: all entries before it must be as safe as it is.
+func (x *run) restsOn(h *host) {
+	for i := 1; i < h.next; i++ {
+		before := fmt.Sprintf("log/%d", i)
+		there, err := h.r.Bucket().ReadAll(context.Background(), before)
+		if err == nil && x.reported[before] == "" {
+			x.reported[before] = string(there)
+		}
 	}
 }
 
