@@ -193,7 +193,11 @@ func (c *collector) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.checkpoint(ctx)
+	err := c.again(ctx, c.checkpoint)
+	if errors.Is(err, ledger.ErrMoved) {
+		return nil // all else is done, and the next compact writes it
+	}
+	return err
 }
 
 // record tells the log how far everything is deleted that was condemned, so that the next sweep begins there.
@@ -255,16 +259,18 @@ func undoubted(l *ledger.Ledger) error {
 }
 
 // checkpoint writes the state down under the administrator's signature, so that the next collector need not
-// verify the log from its beginning.
+// verify the log from its beginning. It follows the entry up to which there was no doubt, and no other: it would
+// hide for good what a slot before it held.
 func (c *collector) checkpoint(ctx context.Context) error {
-	if c.r.ledger.Head().Seq-c.base < ledger.CheckpointEvery {
+	at := c.r.ledger.Head()
+	if at.Seq-c.base < ledger.CheckpointEvery {
 		return nil
 	}
 	if err := undoubted(c.r.ledger); err != nil {
 		return err
 	}
 	_, err := c.r.ledger.Append(ctx, ledger.Proposal{
-		Kind: format.KindCheckpoint, Signer: c.signer,
+		Kind: format.KindCheckpoint, Signer: c.signer, After: &at,
 		Build: func(st *format.State) ([]byte, []byte, error) { return st.Append(nil), nil, nil },
 	})
 	return err
