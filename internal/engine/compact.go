@@ -83,6 +83,7 @@ type collector struct {
 	base   uint64 // the newest checkpoint that the administrator signed
 	swept  uint64 // condemn entries up to this one have had all their objects deleted
 	done   bool   // swept has moved on since the log was told
+	most   int    // objects that are condemned at once
 	tight  bool   // packs that were written again have become no smaller
 }
 
@@ -151,7 +152,9 @@ func (r *Repo) newCollector(o CompactOptions, op *observe.Operation) (*collector
 	if err != nil {
 		return nil, err
 	}
-	return &collector{r: r, o: o, op: op, signer: signer, refs: newRefsReader(r.store, nil), rep: &CompactReport{}}, nil
+	return &collector{
+		r: r, o: o, op: op, signer: signer, refs: newRefsReader(r.store, nil), rep: &CompactReport{}, most: maxCondemned,
+	}, nil
 }
 
 func (c *collector) run(ctx context.Context) error {

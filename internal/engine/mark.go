@@ -172,7 +172,7 @@ func (c *collector) condemn(ctx context.Context) error {
 	if len(m.free) == 0 && len(m.state.Forgotten) == 0 {
 		return nil
 	}
-	part := m.free.part(maxCondemned)
+	part := m.free.part(c.most)
 	if len(part) == len(m.free) {
 		return c.publish(ctx, m, &format.Condemn{Forgotten: uint64(len(m.state.Forgotten))}, part)
 	}
@@ -182,7 +182,7 @@ func (c *collector) condemn(ctx context.Context) error {
 	return c.condemn(ctx)
 }
 
-// maxCondemned is how many objects one entry condemns: 50 MB of it.
+// maxCondemned is how many objects one entry condemns at once: 50 MB of it.
 const maxCondemned = 1 << 20
 
 // part returns at most n of the objects: packs and index segments before sessions and lists, so that no session goes
