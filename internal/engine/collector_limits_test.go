@@ -241,7 +241,7 @@ func TestCondemnInParts(t *testing.T) {
 	p.forget(ids[1:]...)
 	r := p.elsewhere(p.s)
 	ctx, op := r.obs.Begin(t.Context(), "compact")
-	c, err := r.newCollector(CompactOptions{Grace: 1, Abandoned: 1, Waste: 1}, op)
+	c, err := r.newCollector(CompactOptions{Grace: 1, Waste: 1}, op)
 	require.NoError(t, err)
 	c.most = most
 	require.NoError(t, c.run(ctx))

@@ -198,9 +198,6 @@ func (s objectSet) part(n int) objectSet {
 				out[o] = struct{}{}
 			}
 		}
-		if first && len(out) > 0 {
-			break // the rest has its turn when these are gone
-		}
 	}
 	return out
 }
