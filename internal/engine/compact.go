@@ -83,6 +83,7 @@ type collector struct {
 	base   uint64 // the newest checkpoint that the administrator signed
 	swept  uint64 // condemn entries up to this one have had all their objects deleted
 	done   bool   // swept has moved on since the log was told
+	marked *mark  // the last one
 	most   int    // objects that are condemned at once
 	tight  bool   // packs that were written again have become no smaller
 }

@@ -41,14 +41,27 @@ func (s objectSet) has(o format.Object) bool {
 	return ok
 }
 
-// mark finds out what is alive at the log's head as this process knows it.
+// mark finds out what is alive at the log's head as this process knows it. What it found holds for as long as that is
+// the head: lists never change, and what came to the store since is of runs that have not committed, which look before
+// they do.
 func (c *collector) mark(ctx context.Context) (*mark, error) {
-	m := &mark{live: objectSet{}, free: objectSet{}, busy: objectSet{}, sizes: map[format.Object]int64{}}
-	m.state, m.head = c.r.ledger.At()
+	state, head := c.r.ledger.At()
 	if err := undoubted(c.r.ledger); err != nil {
 		return nil, err // also of entries that came after the collector began
 	}
-	s := m.state
+	if c.marked != nil && c.marked.head == head {
+		return c.marked, nil
+	}
+	c.marked = nil // there is room for one
+	m, err := c.markAt(ctx, state, head)
+	if err == nil {
+		c.marked = m
+	}
+	return m, err
+}
+
+func (c *collector) markAt(ctx context.Context, s *format.State, head ledger.Pin) (*mark, error) {
+	m := &mark{head: head, state: s, live: objectSet{}, free: objectSet{}, busy: objectSet{}, sizes: map[format.Object]int64{}}
 	err := c.refs.each(ctx, len(s.Snapshots), func(i int) format.Hash { return s.Snapshots[i].Refs }, func(_ int, l refsList, err error) error {
 		m.live.add(l)
 		return err

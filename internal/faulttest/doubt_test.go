@@ -189,3 +189,27 @@ func TestRepackOutrunEnds(t *testing.T) {
 	require.Equal(t, 1, rounds)
 	x.sound()
 }
+
+// TestMarkedOnce: as long as nobody commits, a collector reads the lists of the snapshots, and lists the store, once.
+func TestMarkedOnce(t *testing.T) {
+	t.Parallel()
+	x := newScene(t)
+	x.must(x.main(), "one", some(1, 20))
+	x.must(x.main(), "other", some(2, 3))
+	var lists, refs atomic.Int64
+	b := x.s.Gated(func(o faultstore.Op) (faultstore.Fault, func()) {
+		if o.Kind == faultstore.List {
+			lists.Add(1)
+		}
+		if faultstore.On(faultstore.Read, "refs/")(o) {
+			refs.Add(1)
+		}
+		return faultstore.Fault{}, func() {}
+	})
+	rep, err := x.open(b, key("main"), "").Compact(t.Context(), later)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, rep.Snapshots)
+	require.EqualValues(t, 5, lists.Load(), "one for each kind of object")
+	require.EqualValues(t, 2, refs.Load(), "one for each snapshot")
+	x.sound()
+}
