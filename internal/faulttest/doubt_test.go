@@ -218,3 +218,30 @@ func TestMarkedOnce(t *testing.T) {
 	}
 	x.sound()
 }
+
+// TestDoubtBeforeCheckpoint: a slot of which a writer's checkpoint hides that it may have held a snapshot stops a collector,
+// which goes back to what the administrator has signed. As it was when the next entry vouched for it, it does not.
+func TestDoubtBeforeCheckpoint(t *testing.T) {
+	t.Parallel()
+	x := newScene(t)
+	x.must(x.main(), "one", some(1, 5))
+	slot := format.EntryKey(x.main().Head().Seq + 1)
+	x.s.Set(slot, []byte("rubbish"))
+	x.must(x.main(), "two", some(2, 5))
+	x.grow(ledger.CheckpointEvery)
+	r := x.main()
+	x.must(r, "three", some(3, 5)) // and a checkpoint
+	x.s.Set(slot, []byte("other rubbish"))
+	r = x.main()
+	refs, sure, err := r.Snapshots(t.Context())
+	require.NoError(t, err)
+	require.True(t, sure, "nobody sees it who begins with the checkpoint")
+	require.Len(t, refs, 3)
+	before := x.s.Keys()
+	_, err = r.Compact(t.Context(), atOnce)
+	require.ErrorIs(t, err, engine.ErrDamaged)
+	require.Equal(t, before, x.s.Keys())
+	x.s.Set(slot, []byte("rubbish"))
+	_, err = x.main().Compact(t.Context(), atOnce)
+	require.NoError(t, err)
+}
