@@ -50,11 +50,10 @@ func (r *Repository) Catalogue(ctx context.Context, opts *CatalogueOptions) (rot
 
 func (r *Repository) catalogue(ctx context.Context, opts *CatalogueOptions) (rotation.Catalogue, error) {
 	c := rotation.Catalogue{Repository: r.ID()}
-	refs, sure, err := r.e.Snapshots(ctx)
+	refs, head, sure, err := r.e.SnapshotsAt(ctx)
 	if err != nil {
 		return c, err
 	}
-	head := r.e.Head()
 	c.Head = headOf(head)
 	if !sure {
 		return c, ErrLatestUnknown
@@ -195,16 +194,17 @@ func (r *Repository) forget(ctx context.Context, c rotation.Catalogue, plan rota
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrStalePlan, err)
 	}
-	refs, _, err := r.e.Snapshots(ctx)
+	refs, at, sure, err := r.e.SnapshotsAt(ctx)
 	if err != nil {
 		return err
 	}
-	at := r.e.Head()
 	switch head := headOf(at); {
 	case plan.Repository != r.ID() || c.Repository != r.ID():
 		return fmt.Errorf("%w: it is of another repository", ErrStalePlan)
 	case plan.Head != head || c.Head != head:
 		return fmt.Errorf("%w: the repository has changed since: evaluate again", ErrStalePlan)
+	case !sure:
+		return ErrLatestUnknown
 	}
 	rec, err := r.record(ctx)
 	if err != nil {
@@ -324,12 +324,13 @@ func (r *Repository) hold(ctx context.Context, h rotation.Hold) error {
 	if digestOf(h) == (rotation.Digest{}) {
 		return errors.New("the hold is not valid: it needs an id, who placed it and when, and dates in their order")
 	}
-	if _, sure, err := r.e.Snapshots(ctx); err != nil {
+	_, at, sure, err := r.e.SnapshotsAt(ctx)
+	if err != nil {
 		return err
-	} else if !sure {
+	}
+	if !sure {
 		return ErrLatestUnknown // an entry written now would vouch for the damaged one
 	}
-	at := r.e.Head()
 	rec, err := r.record(ctx)
 	if err != nil {
 		return err

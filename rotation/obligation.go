@@ -23,38 +23,21 @@ const (
 )
 
 // String returns "unknown", "yes" or "no".
-func (a Answer) String() string {
-	switch a {
-	case Yes:
-		return "yes"
-	case No:
-		return "no"
-	}
-	return "unknown"
-}
+func (a Answer) String() string { return nameOf(answerNames(), a) }
 
 // MarshalText implements [encoding.TextMarshaler].
-func (a Answer) MarshalText() ([]byte, error) {
-	if a > No {
-		return nil, fmt.Errorf("answer %d: expected unknown, yes or no", a)
-	}
-	return []byte(a.String()), nil
-}
+func (a Answer) MarshalText() ([]byte, error) { return marshalName("answer", answerNames(), a) }
 
 // UnmarshalText implements [encoding.TextUnmarshaler]. Empty text is unknown.
 func (a *Answer) UnmarshalText(text []byte) error {
-	switch string(text) {
-	case "", "unknown":
+	if len(text) == 0 {
 		*a = Unknown
-	case "yes":
-		*a = Yes
-	case "no":
-		*a = No
-	default:
-		return fmt.Errorf("answer %q: expected unknown, yes or no", strictjson.Clip(string(text)))
+		return nil
 	}
-	return nil
+	return unmarshalName("answer", answerNames(), text, a)
 }
+
+func answerNames() []string { return []string{"unknown", "yes", "no"} }
 
 // Fact is the day on which something last happened, or that it never did. The zero Fact is not known. Its
 // text is a date, "never", or nothing.

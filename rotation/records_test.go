@@ -158,3 +158,24 @@ func FuzzDecodeObligations(f *testing.F) {
 		}
 	})
 }
+
+// TestAnswers: an answer is one of three words, and no text is no answer.
+func TestAnswers(t *testing.T) {
+	for a, name := range map[rotation.Answer]string{rotation.Unknown: "unknown", rotation.Yes: "yes", rotation.No: "no"} {
+		require.Equal(t, name, a.String())
+		text, err := a.MarshalText()
+		require.NoError(t, err)
+		require.Equal(t, name, string(text))
+		got := rotation.Answer(9)
+		require.NoError(t, got.UnmarshalText(text))
+		require.Equal(t, a, got)
+	}
+	got := rotation.Yes
+	require.NoError(t, got.UnmarshalText(nil))
+	require.Equal(t, rotation.Unknown, got, "no text")
+	for _, text := range []string{"Yes", "true", "1", " no"} {
+		require.ErrorContains(t, got.UnmarshalText([]byte(text)), "expected one of")
+	}
+	_, err := rotation.Answer(3).MarshalText()
+	require.ErrorContains(t, err, "answer 3")
+}

@@ -7,33 +7,29 @@ import (
 	"os"
 	"path"
 
+	"gocloud.dev/blob"
+
 	"github.com/carekeep/carekeep/backup"
 )
 
 // withSnapshot opens the repository for reading, and a snapshot in it.
 func (a *app) withSnapshot(id string, progress func(backup.Progress), f func(*backup.Repository, *backup.Snapshot) error) error {
-	r, b, err := a.open(false, progress)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	defer r.Close()
-	s, err := r.Snapshot(a.ctx, id)
-	if err != nil {
-		return err
-	}
-	return f(r, s)
+	return a.with(progress, func(r *backup.Repository, _ *blob.Bucket) error {
+		s, err := r.Snapshot(a.ctx, id)
+		if err != nil {
+			return err
+		}
+		return f(r, s)
+	})
 }
 
 type snapshotsCmd struct{}
 
 func (c *snapshotsCmd) Run(a *app) error {
-	r, b, err := a.open(false, nil)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	defer r.Close()
+	return a.with(nil, func(r *backup.Repository, _ *blob.Bucket) error { return c.list(a, r) })
+}
+
+func (c *snapshotsCmd) list(a *app, r *backup.Repository) error {
 	for s, err := range r.Snapshots(a.ctx) {
 		if err != nil {
 			return err
@@ -172,12 +168,10 @@ type checkCmd struct {
 
 func (c *checkCmd) Run(a *app) error {
 	p := a.progress()
-	r, b, err := a.open(false, p.event)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	defer r.Close()
+	return a.with(p.event, func(r *backup.Repository, _ *blob.Bucket) error { return c.check(a, p, r) })
+}
+
+func (c *checkCmd) check(a *app, p *meter, r *backup.Repository) error {
 	rep, err := r.Check(a.ctx, &backup.CheckOptions{ReadAll: c.ReadAll})
 	p.end()
 	if rep == nil {

@@ -109,6 +109,17 @@ func (a *app) open(credential bool, progress func(backup.Progress)) (*backup.Rep
 	return r, b, closing(b, err)
 }
 
+// with opens the repository by its password for a command, and closes it afterwards.
+func (a *app) with(progress func(backup.Progress), f func(*backup.Repository, *blob.Bucket) error) error {
+	r, b, err := a.open(false, progress)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	defer r.Close()
+	return f(r, b)
+}
+
 // closing closes a bucket that could not be used.
 func closing(b *blob.Bucket, err error) error {
 	if err != nil {
@@ -267,12 +278,10 @@ func (c *keyListCmd) Run(a *app) error {
 type keyAddCmd struct{}
 
 func (c *keyAddCmd) Run(a *app) error {
-	r, b, err := a.open(false, nil)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	defer r.Close()
+	return a.with(nil, func(r *backup.Repository, _ *blob.Bucket) error { return c.add(a, r) })
+}
+
+func (c *keyAddCmd) add(a *app, r *backup.Repository) error {
 	p, err := a.askNew("CAREKEEP_NEW_PASSWORD")
 	if err != nil {
 		return err
@@ -294,13 +303,7 @@ type keyRemoveCmd struct {
 }
 
 func (c *keyRemoveCmd) Run(a *app) error {
-	r, b, err := a.open(false, nil)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	defer r.Close()
-	return r.RemoveKey(a.ctx, c.ID)
+	return a.with(nil, func(r *backup.Repository, _ *blob.Bucket) error { return r.RemoveKey(a.ctx, c.ID) })
 }
 
 // buffered gives a listing a buffer and flushes it.

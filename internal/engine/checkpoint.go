@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -45,16 +46,20 @@ func (r *Repo) checkpoint(ctx context.Context) error {
 		}
 		outputs = append(outputs, out)
 	}
-	_, err = r.ledger.Append(ctx, ledger.Proposal{
-		Kind: format.KindCheckpoint, Signer: signer,
-		Build: func(st *format.State) ([]byte, []byte, error) {
-			s := *st
-			if dead.current(st) {
-				s.Segments = replaceGroups(st.Segments, merged, outputs)
-			} // else a collector may have taken an output for left over
-			return s.Append(nil), nil, nil
-		},
-	})
+	build := func(st *format.State) ([]byte, []byte, error) {
+		s := *st
+		if dead.current(st) {
+			s.Segments = replaceGroups(st.Segments, merged, outputs)
+		} // else a collector may have taken an output for left over
+		return s.Append(nil), nil, nil
+	}
+	// Whether a checkpoint is due is asked again after every lost race: what won it may be in doubt.
+	for at := r.ledger.Head(); r.ledger.CheckpointDue(); at = r.ledger.Head() {
+		_, err = r.ledger.Append(ctx, ledger.Proposal{Kind: format.KindCheckpoint, Signer: signer, Build: build, After: &at})
+		if !errors.Is(err, ledger.ErrMoved) {
+			break
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -83,6 +83,8 @@ type collector struct {
 	base   uint64 // the newest checkpoint that the administrator signed
 	swept  uint64 // condemn entries up to this one have had all their objects deleted
 	done   bool   // swept has moved on since the log was told
+	marked *mark  // the last one
+	most   int    // objects that are condemned at once
 	tight  bool   // packs that were written again have become no smaller
 }
 
@@ -151,7 +153,9 @@ func (r *Repo) newCollector(o CompactOptions, op *observe.Operation) (*collector
 	if err != nil {
 		return nil, err
 	}
-	return &collector{r: r, o: o, op: op, signer: signer, refs: newRefsReader(r.store, nil), rep: &CompactReport{}}, nil
+	return &collector{
+		r: r, o: o, op: op, signer: signer, refs: newRefsReader(r.store, nil), rep: &CompactReport{}, most: maxCondemned,
+	}, nil
 }
 
 func (c *collector) run(ctx context.Context) error {
@@ -193,7 +197,11 @@ func (c *collector) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.checkpoint(ctx)
+	err := c.again(ctx, c.checkpoint)
+	if errors.Is(err, ledger.ErrMoved) {
+		return nil // all else is done, and the next compact writes it
+	}
+	return err
 }
 
 // record tells the log how far everything is deleted that was condemned, so that the next sweep begins there.
@@ -255,16 +263,18 @@ func undoubted(l *ledger.Ledger) error {
 }
 
 // checkpoint writes the state down under the administrator's signature, so that the next collector need not
-// verify the log from its beginning.
+// verify the log from its beginning. It follows the entry up to which there was no doubt, and no other: it would
+// hide for good what a slot before it held.
 func (c *collector) checkpoint(ctx context.Context) error {
-	if c.r.ledger.Head().Seq-c.base < ledger.CheckpointEvery {
+	at := c.r.ledger.Head()
+	if at.Seq-c.base < ledger.CheckpointEvery {
 		return nil
 	}
 	if err := undoubted(c.r.ledger); err != nil {
 		return err
 	}
 	_, err := c.r.ledger.Append(ctx, ledger.Proposal{
-		Kind: format.KindCheckpoint, Signer: c.signer,
+		Kind: format.KindCheckpoint, Signer: c.signer, After: &at,
 		Build: func(st *format.State) ([]byte, []byte, error) { return st.Append(nil), nil, nil },
 	})
 	return err

@@ -380,8 +380,8 @@ func (b *backup) pack(ctx context.Context, k *keeping, id format.ID) (uint32, er
 			// What a reader carried over from another writer's snapshot.
 			found, ok, err = b.sink.placeIn(b.r.index.Places(ctx, id))
 		}
-		if err != nil || ok || b.r.pending.logged.Load() == logged {
-			break // else the index has moved on beside the search
+		if ok || ctx.Err() != nil || b.r.pending.logged.Load() == logged {
+			break // else the index has moved on beside the search, which may have met segments that are deleted
 		}
 	}
 	if err != nil {

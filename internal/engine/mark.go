@@ -41,14 +41,27 @@ func (s objectSet) has(o format.Object) bool {
 	return ok
 }
 
-// mark finds out what is alive at the log's head as this process knows it.
+// mark finds out what is alive at the log's head as this process knows it. What it found holds for as long as that is
+// the head: lists never change, and what came to the store since is of runs that have not committed, which look before
+// they do.
 func (c *collector) mark(ctx context.Context) (*mark, error) {
-	m := &mark{live: objectSet{}, free: objectSet{}, busy: objectSet{}, sizes: map[format.Object]int64{}}
-	m.state, m.head = c.r.ledger.At()
+	state, head := c.r.ledger.At()
 	if err := undoubted(c.r.ledger); err != nil {
 		return nil, err // also of entries that came after the collector began
 	}
-	s := m.state
+	if c.marked != nil && c.marked.head == head {
+		return c.marked, nil
+	}
+	c.marked = nil // there is room for one
+	m, err := c.markAt(ctx, state, head)
+	if err == nil {
+		c.marked = m
+	}
+	return m, err
+}
+
+func (c *collector) markAt(ctx context.Context, s *format.State, head ledger.Pin) (*mark, error) {
+	m := &mark{head: head, state: s, live: objectSet{}, free: objectSet{}, busy: objectSet{}, sizes: map[format.Object]int64{}}
 	err := c.refs.each(ctx, len(s.Snapshots), func(i int) format.Hash { return s.Snapshots[i].Refs }, func(_ int, l refsList, err error) error {
 		m.live.add(l)
 		return err
@@ -172,7 +185,7 @@ func (c *collector) condemn(ctx context.Context) error {
 	if len(m.free) == 0 && len(m.state.Forgotten) == 0 {
 		return nil
 	}
-	part := m.free.part(maxCondemned)
+	part := m.free.part(c.most)
 	if len(part) == len(m.free) {
 		return c.publish(ctx, m, &format.Condemn{Forgotten: uint64(len(m.state.Forgotten))}, part)
 	}
@@ -182,7 +195,7 @@ func (c *collector) condemn(ctx context.Context) error {
 	return c.condemn(ctx)
 }
 
-// maxCondemned is how many objects one entry condemns: 50 MB of it.
+// maxCondemned is how many objects one entry condemns at once: 50 MB of it.
 const maxCondemned = 1 << 20
 
 // part returns at most n of the objects: packs and index segments before sessions and lists, so that no session goes
@@ -197,9 +210,6 @@ func (s objectSet) part(n int) objectSet {
 			if pack := o.Type != format.TypeSession && o.Type != format.TypeRefs; pack == first && len(out) < n {
 				out[o] = struct{}{}
 			}
-		}
-		if first && len(out) > 0 {
-			break // the rest has its turn when these are gone
 		}
 	}
 	return out

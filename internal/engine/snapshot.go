@@ -23,17 +23,23 @@ type Snapshot struct {
 // Snapshots returns every snapshot that the log holds, oldest first, and whether the newest of them is
 // known to be the newest that was committed.
 func (r *Repo) Snapshots(ctx context.Context) ([]format.SnapRef, bool, error) {
+	refs, _, sure, err := r.SnapshotsAt(ctx)
+	return refs, sure, err
+}
+
+// SnapshotsAt is [Repo.Snapshots] with the entry of the log that it is true of, whatever other calls read meanwhile.
+func (r *Repo) SnapshotsAt(ctx context.Context) (refs []format.SnapRef, at ledger.Pin, sure bool, err error) {
 	if err := r.ledger.Refresh(ctx); err != nil {
-		return nil, false, err
+		return nil, at, false, err
 	}
-	st := r.ledger.State()
+	st, at := r.ledger.At()
 	r.follow()
 	last := uint64(0)
 	if n := len(st.Snapshots); n > 0 {
 		last = st.Snapshots[n-1].Seq
 	}
-	sure := !slices.ContainsFunc(r.ledger.Damage(), func(d ledger.Damage) bool { return d.Seq > last && !d.Vouched })
-	return st.Snapshots, sure, nil
+	sure = !slices.ContainsFunc(r.ledger.Damage(), func(d ledger.Damage) bool { return d.Seq > last && !d.Vouched })
+	return st.Snapshots, at, sure, nil
 }
 
 // Snapshot opens a snapshot. It needs the reader's role.

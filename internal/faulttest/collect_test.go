@@ -307,6 +307,7 @@ func TestIndexDoesNotGoBack(t *testing.T) {
 	for i := range 3 { // something to write again
 		x.must(x.main(), "more", some(uint64(10+i), 20))
 	}
+	x.forget(x.must(x.main(), "gone", some(20, 3))) // something to condemn, after which it is marked anew
 	f["a/first"] = []byte("first")
 	p := pausing(f, "a/first")
 	var r *engine.Repo
@@ -352,6 +353,7 @@ func TestIndexFollowsTheNewest(t *testing.T) {
 	for i := range 3 { // something to write again
 		x.must(x.main(), "more", some(uint64(10+i), 20))
 	}
+	x.forget(x.must(x.main(), "gone", some(20, 3))) // something to condemn, after which it is marked anew
 	f := some(1, 20)
 	f["z/last"] = []byte("last")
 	p := pausing(f, "z/last")

@@ -290,3 +290,20 @@ func TestWhoMayWrite(t *testing.T) {
 	require.Equal(t, uint64(1), x.State().Enrolled)
 	require.Equal(t, wantIDs(2, 2), ids(x))
 }
+
+// An entry that no reader would take for its size is refused before it is in the log, where nobody could read it or
+// what follows.
+func TestTooLarge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes half a gigabyte of memory")
+	}
+	f, l := begin(t)
+	f.fill(l, 1, 2, false)
+	const most = 128 << 20
+	later := format.EntryKind(200) // which readers pass over
+	_, err := l.Append(t.Context(), proposal(later, f.admin, make([]byte, most)))
+	require.ErrorContains(t, err, "larger than any reader takes")
+	require.Nil(t, f.s.Get(format.EntryKey(l.Head().Seq+1)))
+	f.add(l, snapshot(3, f.one))
+	require.Equal(t, wantIDs(1, 3), ids(f.open()))
+}
