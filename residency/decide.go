@@ -22,6 +22,9 @@ const (
 // built-in policy "evidence.age" asks for it.
 const MaxObservationAge = 30 * 24 * time.Hour
 
+// clockSkew is how far the clocks of who looked and who asks may be apart.
+const clockSkew = 5 * time.Minute
+
 // Decide answers whether the data may go to the target, or stay there. It is a pure function of the ruleset and the
 // request. All regimes that bind the subject by its origins or tags are asked, and all must pass; what is not
 // known never passes, and Decision.Missing says what to find out. Data without personal data passes anywhere.
@@ -69,7 +72,7 @@ func (d *Decision) heed(q *Request, r *Ruleset) {
 }
 
 // judge asks the built-in rules and all regimes.
-func (r *Ruleset) judge(q *Request, places []Place, problem string, d *Decision) (truth, []ending) {
+func (r *Ruleset) judge(q *Request, places []Place, problem string, d *Decision) (truth, []Ending) {
 	self := &hearing{rules: r, regime: &regime{ID: builtIn, zone: time.UTC}, q: q, said: d}
 	out := min(self.located(places, problem), self.evident())
 	ends := self.ends
@@ -199,18 +202,18 @@ func (h *hearing) evident() truth {
 	switch age := h.q.Now.Sub(l.At); {
 	case l.At.IsZero():
 		object(ruleAge, "when the location was looked at", "it is not said when the location was looked at")
-	case age < 0:
+	case age < -clockSkew:
 		object(ruleAge, "when the location was looked at", "the location was looked at later than now: one of two clocks is wrong")
 	case age >= MaxObservationAge:
 		object(ruleAge, "a look at the location within 30 days", "the location was looked at more than 30 days ago, and can have changed")
 	default:
-		h.ends = append(h.ends, ending{l.At.Add(MaxObservationAge).UTC(), ruleAge})
+		h.ends = append(h.ends, Ending{l.At.Add(MaxObservationAge).UTC(), ruleAge})
 	}
 	return out
 }
 
 // finish puts the decision in order.
-func (d *Decision) finish(ends []ending) {
+func (d *Decision) finish(ends []Ending) {
 	d.Places = sorted(d.Places)
 	if len(d.Places) == 0 {
 		d.Places = []Place{}
@@ -219,9 +222,13 @@ func (d *Decision) finish(ends []ending) {
 		d.Obligations = nil // they are what makes an allowed target lawful
 	}
 	slices.Sort(d.Unconfirmed)
+	slices.SortFunc(ends, func(a, b Ending) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.By, b.By)) })
 	for _, e := range ends {
-		if d.Expires.IsZero() || e.at.Before(d.Expires) || e.at.Equal(d.Expires) && e.by < d.ExpiresBy {
-			d.Expires, d.ExpiresBy = e.at, e.by
+		if !slices.ContainsFunc(d.Endings, func(x Ending) bool { return x.By == e.By }) {
+			d.Endings = append(d.Endings, e)
 		}
+	}
+	if len(d.Endings) > 0 {
+		d.Expires, d.ExpiresBy = d.Endings[0].At, d.Endings[0].By
 	}
 }

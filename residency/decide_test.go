@@ -2,6 +2,7 @@ package residency_test
 
 import (
 	"encoding/json"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -194,7 +195,8 @@ func TestEvidence(t *testing.T) {
 		{"accounts", residency.Declared, time.Hour, residency.Business, A, ""},
 		{"just fresh", residency.Observed, residency.MaxObservationAge - 1, residency.Identifiable, A, ""},
 		{"stale", residency.Observed, residency.MaxObservationAge, residency.Identifiable, U, "evidence.age"},
-		{"from the future", residency.Observed, -1, residency.Identifiable, U, "evidence.age"},
+		{"by a clock a little ahead", residency.Observed, -5 * time.Minute, residency.Identifiable, A, ""},
+		{"from the future", residency.Observed, -5*time.Minute - 1, residency.Identifiable, U, "evidence.age"},
 		{"at no time", residency.Observed, 0, residency.Identifiable, U, "evidence.age"},
 	} {
 		q := ask("IE", "aws eu-west-1", "")
@@ -213,6 +215,15 @@ func TestEvidence(t *testing.T) {
 	}
 	d := decide(t, r, ask("IE", "aws eu-west-1", ""))
 	require.Equal(t, now.Add(-time.Hour).Add(residency.MaxObservationAge), d.Expires)
+	require.Equal(t, residency.Ending{At: d.Expires, By: "evidence.age"}, d.Endings[0], "what is renewed daily does not hide the rest")
+	require.Contains(t, endings(d), "review of eu-gdpr.union")
+	require.True(t, slices.IsSortedFunc(d.Endings, func(a, b residency.Ending) int { return a.At.Compare(b.At) }))
+
+	// What does not bind the data does not end its decision either.
+	d = decide(t, r, ask("AU-NSW", "aws ap-southeast-2", ""))
+	for _, by := range endings(d) {
+		require.NotContains(t, by, "in-dpdp")
+	}
 	require.Equal(t, "evidence.age", d.ExpiresBy)
 	require.Equal(t, A, decide(t, r, ask("IE", "IE", "")).Verdict, "a disk onsite is where its owner says")
 }
@@ -461,4 +472,11 @@ func TestDecisionIsData(t *testing.T) {
 	require.NotEqual(t, d.Facts, decide(t, r, other).Facts)
 	require.Len(t, d.Facts, 64)
 	require.Equal(t, r.Digest(), d.Ruleset)
+}
+
+func endings(d residency.Decision) (by []string) {
+	for _, e := range d.Endings {
+		by = append(by, e.By)
+	}
+	return by
 }

@@ -29,6 +29,9 @@ type Decision struct {
 	// again. Zero where nothing it rests on has an end.
 	Expires   time.Time `json:"expires,omitzero"`
 	ExpiresBy string    `json:"expiresBy,omitempty"` // the rule, paper or evidence that ends then
+	// Endings are all things that the verdict rests on and that end, in order of time; the first is ExpiresBy. What
+	// is renewed as a matter of course, such as a look at the location, stands among what is not.
+	Endings []Ending `json:"endings,omitempty"`
 	// Unconfirmed are rules that would have been asked but are disabled, because nobody confirmed their text.
 	Unconfirmed []string `json:"unconfirmed,omitempty"`
 	// Ruleset and Facts are SHA-256 digests of the rules, and of the request without Now, in lower-case hexadecimal:
@@ -39,6 +42,12 @@ type Decision struct {
 	AsOf     Day       `json:"asOf,omitzero"`
 	Known    Day       `json:"known,omitzero"`
 	Now      time.Time `json:"now"`
+}
+
+// Ending is when a rule, paper, override or observation ends.
+type Ending struct {
+	At time.Time `json:"at"`
+	By string    `json:"by"` // its id, or "paper " and its kind
 }
 
 // Reason is one step of a decision.

@@ -17,14 +17,8 @@ type hearing struct {
 	on     Day     // whose law is asked for, in the regime's zone
 	today  Day     // Now, by which reviews are judged
 
-	ends []ending
+	ends []Ending
 	said *Decision // what this regime adds to the decision
-}
-
-// ending is when something that an answer rests on changes.
-type ending struct {
-	at time.Time
-	by string
 }
 
 // judged is a place of a target, where bytes rest or from where they can be reached.
@@ -43,7 +37,7 @@ func (j judged) String() string {
 // changes notes that something changes on a day of the law that is asked for.
 func (h *hearing) changes(day Day, by string) {
 	if !day.IsZero() && day.After(h.on) {
-		h.ends = append(h.ends, ending{h.start(day), by})
+		h.ends = append(h.ends, Ending{h.start(day), by})
 	}
 }
 
@@ -107,7 +101,11 @@ func (h *hearing) binds() truth {
 	if b.MinClass > s.Class.judged() || b.Hosted && !h.q.Target.hosted() {
 		return no
 	}
-	return min(h.concerns(), h.inForce())
+	c := h.concerns()
+	if c == no {
+		return no // when such a regime begins does not matter
+	}
+	return min(c, h.inForce())
 }
 
 // concerns says whether an origin or a tag is of those that the regime binds.
@@ -264,7 +262,7 @@ func (h *hearing) stale(r *rule) (finding, bool) {
 	if h.today.After(r.ReviewBy) {
 		return known(unsure, "a review of the rule, which was due by "+r.ReviewBy.String()), true
 	}
-	h.ends = append(h.ends, ending{h.start(r.ReviewBy.AddDays(1)), "review of " + r.ID})
+	h.ends = append(h.ends, Ending{h.start(r.ReviewBy.AddDays(1)), "review of " + r.ID})
 	return finding{}, false
 }
 

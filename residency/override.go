@@ -7,7 +7,7 @@ import (
 )
 
 // override lets an exception change the verdict, says in words what it did, and returns when that changes.
-func (d *Decision) override(o *Override, existing bool) []ending {
+func (d *Decision) override(o *Override, existing bool) []Ending {
 	if o == nil || d.Rules == Allowed {
 		return nil
 	}
@@ -15,7 +15,7 @@ func (d *Decision) override(o *Override, existing bool) []ending {
 	switch {
 	case d.Now.Before(o.From):
 		d.Warnings = append(d.Warnings, name+" has no effect yet: it begins at "+o.From.UTC().Format("2006-01-02 15:04 UTC"))
-		return []ending{{o.From.UTC(), name}}
+		return []Ending{{o.From.UTC(), name}}
 	case !d.Now.Before(o.Until):
 		d.Warnings = append(d.Warnings, name+" has no effect any more: it ended at "+o.Until.UTC().Format("2006-01-02 15:04 UTC"))
 		return nil
@@ -27,7 +27,7 @@ func (d *Decision) override(o *Override, existing bool) []ending {
 	d.Override = o
 	d.Warnings = append(d.Warnings, fmt.Sprintf("%s allows this until %s, by the person it names; the rules say %s",
 		name, o.Until.UTC().Format("2006-01-02 15:04 UTC"), d.Rules))
-	return []ending{{o.Until.UTC(), name}}
+	return []Ending{{o.Until.UTC(), name}}
 }
 
 func (o *Override) validate() error {

@@ -18,12 +18,10 @@ func Expiring(r Register) []Warning {
 		}
 	}
 	for _, s := range r.Sites {
-		if d := s.Decision; !d.Expires.IsZero() {
-			what := "decision"
-			if d.ExpiresBy != "" {
-				what += ", by " + d.ExpiresBy
+		for _, e := range s.Decision.Endings {
+			if e.By != looked {
+				add(s.Name, "decision, by "+e.By, e.At)
 			}
-			add(s.Name, what, d.Expires)
 		}
 		for _, p := range s.Target.Papers {
 			if !p.Until.IsZero() && !p.Refuted {
@@ -44,6 +42,9 @@ func Expiring(r Register) []Warning {
 	})
 	return all
 }
+
+// looked is the policy on how old a look at the place may be. The router looks daily, so nobody needs to be told.
+const looked = "evidence.age"
 
 // threshold returns the narrowest one that has been passed.
 func threshold(at, ends time.Time) (days int, soon bool) {

@@ -56,7 +56,7 @@ func sample() register.Register {
 					Papers: []residency.Paper{{Kind: "dpa", Scope: []string{"storage"}, Issuer: "Example Web Services", Ref: "C-2024-17", From: day(2024, 1, 1), Until: day(2027, 1, 1)},
 						{Kind: "iso-27001", Issuer: "Example Certifiers", From: day(2023, 1, 1), Until: day(2026, 6, 30)},
 						{Kind: "cloud-exemption", Refuted: true, Until: day(2027, 1, 1)}, {Kind: "listing", Checked: day(2026, 11, 1)}}},
-				Decision: residency.Decision{Verdict: residency.Allowed, Rules: residency.Allowed, Places: []residency.Place{"AU-NSW"}, Now: now, Expires: date(2027, 1, 1), ExpiresBy: "paper dpa",
+				Decision: residency.Decision{Verdict: residency.Allowed, Rules: residency.Allowed, Places: []residency.Place{"AU-NSW"}, Now: now, Expires: date(2027, 1, 1), ExpiresBy: "paper dpa", Endings: []residency.Ending{{At: date(2027, 1, 1), By: "paper dpa"}, {At: date(2027, 5, 23), By: "review of nz-policy.risk-assessment"}},
 					Obligations: []residency.Obligation{{Rule: "nz-policy.offshore", Code: "record-risk-assessment", Text: "Record a risk assessment and review it each year."}},
 					Reasons:     []residency.Reason{{Regime: "nz-policy", Rule: "nz-policy.offshore", Verdict: residency.Allowed, Text: "Offshore with a risk assessment.", Ref: "MoH letter 2017-04-12"}},
 					Warnings:    []string{"The agreement ends in 36 days."}, Unconfirmed: []string{"nz-nsw.hrip"}}},
@@ -67,7 +67,7 @@ func sample() register.Register {
 			{Name: "courier-disk", Removable: true, Operator: "Kiwi Couriers", Decision: residency.Decision{Now: now,
 				Missing: []residency.Missing{{Rule: "evidence.level", Fact: "the place"}, {Rule: "nz-policy.offshore", Fact: "paper dpa"}}}},
 			{Name: "vault", ReadOnly: true, Operator: "Bank", Target: residency.Target{Exposure: residency.Exposure{Operator: "NZ", Parent: "NZ"}, Custody: residency.Custody{Holder: residency.ThirdPartyHeld}},
-				Decision: residency.Decision{Verdict: residency.Allowed, Rules: residency.Allowed, Places: []residency.Place{"NZ-WGN"}, Expires: date(2031, 12, 28), ExpiresBy: "nz-policy.review"}},
+				Decision: residency.Decision{Verdict: residency.Allowed, Rules: residency.Allowed, Places: []residency.Place{"NZ-WGN"}, Expires: date(2031, 12, 28), ExpiresBy: "nz-policy.review", Endings: []residency.Ending{{At: date(2031, 12, 28), By: "nz-policy.review"}}}},
 		},
 		Overrides: []register.Override{{Site: "oregon", Override: override}, {Site: "vault", Override: residency.Override{Person: "Sam Lee", Reason: "a drill",
 			From: date(2026, 11, 1), Until: date(2026, 11, 3), Write: true}}},
@@ -281,16 +281,16 @@ func TestGoodOrderSaysSo(t *testing.T) {
 func TestWarningsNarrowWithTime(t *testing.T) {
 	end := date(2027, 6, 1)
 	at := func(before time.Duration) []register.Warning {
-		return register.Expiring(register.Register{At: end.Add(-before), Sites: []register.Site{{Name: "x", Decision: residency.Decision{Expires: end}}}})
+		return register.Expiring(register.Register{At: end.Add(-before), Sites: []register.Site{{Name: "x", Decision: residency.Decision{Endings: []residency.Ending{{At: end.Add(-time.Hour), By: "evidence.age"}, {At: end, By: "r"}}}}}})
 	}
 	hours := func(days int) time.Duration { return time.Duration(days) * 24 * time.Hour }
 	require.Empty(t, at(hours(180)+time.Second))
 	for days, want := range map[int]int{180: 180, 91: 180, 90: 90, 31: 90, 30: 30, 1: 30, 0: 0, -400: 0} {
-		require.Equal(t, []register.Warning{{Site: "x", What: "decision", Ends: end, Days: want}}, at(hours(days)), "%d days before", days)
+		require.Equal(t, []register.Warning{{Site: "x", What: "decision, by r", Ends: end, Days: want}}, at(hours(days)), "%d days before", days)
 	}
 	all := register.Expiring(sample())
 	require.Equal(t, "paper iso-27001", all[0].What)
-	require.Len(t, all, 6)
+	require.Len(t, all, 7)
 	r := sample()
 	r.Warnings = []register.Warning{{Site: "s", What: "a thing", Ends: date(2026, 11, 27)}}
 	require.Contains(t, text(t, r), "in 1 day: s, a thing (27 November 2026)")
