@@ -307,6 +307,11 @@ func TestLockedObjectsStayUntilTheirDate(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, promote(r, "d", false))
 		require.Len(t, users(w.stores["b"]), 2)
+		st, err := r.Status(t.Context())
+		require.NoError(t, err)
+		for _, s := range st.Sites {
+			require.Equal(t, s.Name == "a" || s.Name == "d", s.Enrolled, s.Name)
+		}
 		reports, err := r.ResumeMigrations(t.Context(), opts)
 		require.ErrorAs(t, err, &residue)
 		require.Len(t, reports, 1)
@@ -409,4 +414,63 @@ func TestNothingOfAMigrationNamesAKey(t *testing.T) {
 		require.Positive(t, notes.count(kind), kind)
 	}
 	require.NotContains(t, strings.Join(notes.lines, "\n"), "meyer")
+}
+
+// TestACopyThatWasLostMeanwhileIsMadeAgain loses a verified copy at the target before the leaving site is swept.
+func TestACopyThatWasLostMeanwhileIsMadeAgain(t *testing.T) {
+	for _, site := range []string{"a", "c"} {
+		w := newMoveWorld(t, 2, "a", "b", "c")
+		p := w.process()
+		r := p.mustOpen()
+		reported := seed(t, r, 6)
+		plan := planned(t, r, migration("b", "c"))
+		p.setFault(func(site string, o faultstore.Op) faultstore.Fault {
+			if site == "b" && o.Kind == faultstore.Delete && strings.HasPrefix(o.Key, "p/") {
+				return faultstore.Fail(gcerrors.Internal)
+			}
+			return faultstore.Fault{}
+		})
+		_, err := r.Migrate(t.Context(), plan, serial)
+		require.Error(t, err)
+		require.Len(t, users(w.stores["b"]), 6)
+		require.True(t, w.stores[site].Remove("p/004"))
+		report, err := w.open().Migrate(t.Context(), plan, serial)
+		require.NoError(t, err, site)
+		if site == "a" {
+			// What the home site does not have and another has was lost there.
+			require.Equal(t, "object 4", string(w.stores["a"].Get("p/004")))
+		}
+		require.Zero(t, report.Dropped)
+		require.NoError(t, moved(w, reported, "b"))
+	}
+}
+
+// TestADeletionThatSpansTheChange is held by another process after it has asked the leaving site, and before it asks the
+// home site: it knows nothing of the target.
+func TestADeletionThatSpansTheChange(t *testing.T) {
+	w := newMoveWorld(t, 2, "a", "b", "c")
+	other := w.process()
+	ro := other.mustOpen()
+	reported := seed(t, ro, 6)
+	held, release, ended := make(chan bool), make(chan bool), make(chan error)
+	other.setFault(func(site string, o faultstore.Op) faultstore.Fault {
+		if site == "a" && o.Kind == faultstore.Delete && o.Key == "p/003" {
+			other.mu.Unlock()
+			held <- true
+			<-release
+			other.mu.Lock()
+		}
+		return faultstore.Fault{}
+	})
+	go func() { ended <- ro.Bucket().Delete(context.Background(), "p/003") }()
+	<-held
+	delete(reported, "p/003")
+	r := w.open()
+	time.AfterFunc(300*time.Millisecond, func() { release <- true })
+	report, err := r.Migrate(t.Context(), planned(t, r, migration("b", "c")), serial)
+	require.NoError(t, err)
+	require.NoError(t, <-ended)
+	require.True(t, report.Done)
+	require.Equal(t, reported, users(w.stores["c"]))
+	require.NoError(t, moved(w, reported, "b"))
 }
