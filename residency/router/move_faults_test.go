@@ -387,6 +387,7 @@ func TestAWriteThatSpansTheChange(t *testing.T) {
 		require.NoError(t, b.Close())
 		require.NoError(t, w.check(2, map[string]string{key: "half, and half"}, from))
 		require.Zero(t, records(w.stores[from], "intent-"))
+		require.Empty(t, users(w.stores[from]))
 	}
 }
 
@@ -471,6 +472,83 @@ func TestADeletionThatSpansTheChange(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, <-ended)
 	require.True(t, report.Done)
+	require.Equal(t, reported, users(w.stores["c"]))
+	require.NoError(t, moved(w, reported, "b"))
+}
+
+// onChange calls f once, when the process is about to change the set of sites at the home site, a.
+func onChange(p *process, f func()) func(site string, o faultstore.Op) bool {
+	var once sync.Once
+	changed := false
+	return func(site string, o faultstore.Op) bool {
+		if site == "a" && o.Kind == faultstore.Write && strings.HasPrefix(o.Key, ".router/epoch-00000002") {
+			once.Do(func() {
+				p.mu.Unlock()
+				f()
+				p.mu.Lock()
+				changed = true
+			})
+		}
+		return changed
+	}
+}
+
+// TestAnObjectThatIsReplacedInTheSameInstant has a store whose clock does not tell the two apart.
+func TestAnObjectThatIsReplacedInTheSameInstant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newMoveWorld(t, 2, "a", "b", "c")
+		p := w.process()
+		r, other := p.mustOpen(), w.open()
+		reported := seed(t, r, 4)
+		at := onChange(p, func() {
+			require.NoError(t, other.Bucket().WriteAll(context.Background(), "p/002", []byte("OBJECT 2"), nil))
+		})
+		p.setFault(func(site string, o faultstore.Op) faultstore.Fault { at(site, o); return faultstore.Fault{} })
+		_, err := r.Migrate(t.Context(), planned(t, r, migration("b", "c")), serial)
+		require.NoError(t, err)
+		reported["p/002"] = "OBJECT 2"
+		require.Equal(t, reported, users(w.stores["c"]))
+		require.NoError(t, r.Close(t.Context()))
+	})
+}
+
+// TestADeletionDuringTheSecondPass is held after it has asked the target, which does not have the object yet, and goes on
+// when it does.
+func TestADeletionDuringTheSecondPass(t *testing.T) {
+	w := newMoveWorld(t, 2, "a", "b", "c")
+	p, q := w.process(), w.process()
+	r, other := p.mustOpen(), q.mustOpen()
+	reported := seed(t, r, 4)
+	held, release, ended := make(chan bool), make(chan bool), make(chan error)
+	q.setFault(func(site string, o faultstore.Op) faultstore.Fault {
+		if site == "a" && o.Kind == faultstore.Delete && o.Key == "late" {
+			q.mu.Unlock()
+			held <- true
+			<-release
+			q.mu.Lock()
+		}
+		return faultstore.Fault{}
+	})
+	changed := onChange(p, func() { require.NoError(t, create(other, "late", "x")) })
+	begun, copied := false, false
+	p.setFault(func(site string, o faultstore.Op) faultstore.Fault {
+		if changed(site, o) && site == "a" && o.Kind == faultstore.List && o.Key == "" && !begun {
+			begun = true
+			p.mu.Unlock()
+			go func() { ended <- other.Bucket().Delete(context.Background(), "late") }()
+			<-held
+			p.mu.Lock()
+		}
+		if site == "c" && o.Kind == faultstore.Write && o.Key == "late" && !copied {
+			copied = true
+			time.AfterFunc(200*time.Millisecond, func() { release <- true })
+		}
+		return faultstore.Fault{}
+	})
+	_, err := r.Migrate(t.Context(), planned(t, r, migration("b", "c")), serial)
+	require.NoError(t, err)
+	require.True(t, copied)
+	require.NoError(t, <-ended)
 	require.Equal(t, reported, users(w.stores["c"]))
 	require.NoError(t, moved(w, reported, "b"))
 }
