@@ -365,7 +365,8 @@ func TestAWriteThatSpansTheChange(t *testing.T) {
 	w := newMoveWorld(t, 2, "a", "b", "c")
 	for _, same := range []bool{true, false} {
 		w := *w
-		r := w.open()
+		p := w.process()
+		r := p.mustOpen()
 		writer := r
 		if !same {
 			writer = w.open()
@@ -382,6 +383,10 @@ func TestAWriteThatSpansTheChange(t *testing.T) {
 		report, err := r.Migrate(t.Context(), planned(t, r, migration(from, to)), serial)
 		require.NoError(t, err)
 		require.True(t, report.Done)
+		p.setFault(func(site string, o faultstore.Op) faultstore.Fault {
+			require.False(t, same && site == from && o.Kind == faultstore.Write && o.Key == key, "nothing goes to where data was moved away from")
+			return faultstore.Fault{}
+		})
 		_, err = b.Write([]byte("and half"))
 		require.NoError(t, err)
 		require.NoError(t, b.Close())
@@ -476,12 +481,12 @@ func TestADeletionThatSpansTheChange(t *testing.T) {
 	require.NoError(t, moved(w, reported, "b"))
 }
 
-// onChange calls f once, when the process is about to change the set of sites at the home site, a.
-func onChange(p *process, f func()) func(site string, o faultstore.Op) bool {
+// onRecord calls f once, when the process is about to put a record at the home site, a; it reports whether that was.
+func onRecord(p *process, record string, f func()) func(site string, o faultstore.Op) bool {
 	var once sync.Once
 	changed := false
 	return func(site string, o faultstore.Op) bool {
-		if site == "a" && o.Kind == faultstore.Write && strings.HasPrefix(o.Key, ".router/epoch-00000002") {
+		if site == "a" && o.Kind == faultstore.Write && strings.HasPrefix(o.Key, ".router/"+record) {
 			once.Do(func() {
 				p.mu.Unlock()
 				f()
@@ -500,7 +505,7 @@ func TestAnObjectThatIsReplacedInTheSameInstant(t *testing.T) {
 		p := w.process()
 		r, other := p.mustOpen(), w.open()
 		reported := seed(t, r, 4)
-		at := onChange(p, func() {
+		at := onRecord(p, "move-00000001-copied", func() {
 			require.NoError(t, other.Bucket().WriteAll(context.Background(), "p/002", []byte("OBJECT 2"), nil))
 		})
 		p.setFault(func(site string, o faultstore.Op) faultstore.Fault { at(site, o); return faultstore.Fault{} })
@@ -529,7 +534,7 @@ func TestADeletionDuringTheSecondPass(t *testing.T) {
 		}
 		return faultstore.Fault{}
 	})
-	changed := onChange(p, func() { require.NoError(t, create(other, "late", "x")) })
+	changed := onRecord(p, "epoch-00000002", func() { require.NoError(t, create(other, "late", "x")) })
 	begun, copied := false, false
 	p.setFault(func(site string, o faultstore.Op) faultstore.Fault {
 		if changed(site, o) && site == "a" && o.Kind == faultstore.List && o.Key == "" && !begun {
