@@ -240,32 +240,45 @@ type flusher struct {
 	key string
 }
 
-// Flush returns nil when the home site has the object and enough others do.
+// Flush returns nil when the home site has the object and enough others do, and what others have left unfinished has been
+// finished: it stands for a write that was reported.
 func (f *flusher) Flush() error {
 	f.r.gate.RLock()
 	defer f.r.gate.RUnlock()
-	unlock, err := f.r.keys.lock(f.ctx, f.key)
+	others, err := f.settle()
 	if err != nil {
 		return err
+	}
+	return f.r.finishOthers(f.ctx, others)
+}
+
+// settle brings the key to where it has to be, and returns the intents of others at the home site.
+func (f *flusher) settle() (others []string, err error) {
+	unlock, err := f.r.keys.lock(f.ctx, f.key)
+	if err != nil {
+		return nil, err
 	}
 	defer unlock()
 	p, err := f.r.place(f.ctx, false)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if others, err = f.r.intentsAt(f.ctx, p.home); err != nil {
+		return nil, f.r.homeDown(f.ctx, err)
 	}
 	own := f.r.intend(f.key, opCreate, p)
 	own.ask()
 	if err := p.home.put(f.ctx, own.name(), &own.intentRecord); err != nil {
 		own.settle(false)
 		f.r.withdraw(f.ctx, own, []*site{p.home})
-		return f.r.homeDown(f.ctx, err)
+		return nil, f.r.homeDown(f.ctx, err)
 	}
 	err = f.r.settleWrite(f.ctx, &own.intentRecord, p)
 	own.settle(err == nil)
 	if err == nil {
 		f.r.dropFailed(f.ctx, f.key)
 	}
-	return err
+	return others, err
 }
 
 // dropFailed removes this router's intents about a key that is now settled.
