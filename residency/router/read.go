@@ -281,7 +281,8 @@ func (f *flusher) settle() (others []string, err error) {
 	return others, err
 }
 
-// dropFailed removes this router's intents about a key that is now settled.
+// dropFailed removes this router's intents about a key that is now settled. What is left of them at a site that does not
+// answer, Reconcile removes.
 func (r *Router) dropFailed(ctx context.Context, key string) {
 	r.mu.Lock()
 	var old []*ownIntent
@@ -294,9 +295,13 @@ func (r *Router) dropFailed(ctx context.Context, key string) {
 	for _, o := range old {
 		o.mu.Lock()
 		ended := o.phase == failed
+		if ended {
+			o.phase = done
+		}
 		o.mu.Unlock()
 		if ended {
 			r.withdraw(ctx, o, r.enrolled())
+			r.forget(o.ID)
 		}
 	}
 }
