@@ -213,9 +213,16 @@ func (r *rules) ownSteps(x state, n int, add func(string, func(*state, *writer))
 			})
 		}
 		if i != h && w.intent&bit != 0 && w.has&bit == 0 && (w.pc == asked || r.homeLast) {
-			r.copyTo(x, w, i, w.slot, value, me, add)
+			r.copyTo(x, i, w.slot, value, add)
 		}
 	}
+	r.homeSteps(x, n, add)
+}
+
+// homeSteps are those at the home site.
+func (r *rules) homeSteps(x state, n int, add func(string, func(*state, *writer))) {
+	w, me, value := x.w[n], uint8(1)<<n, uint8(n+1)
+	h := x.home(w.epoch)
 	if w.pc == intending && !w.listed {
 		add("looks for others' intents", func(y *state, w *writer) {
 			w.listed = true
@@ -262,9 +269,9 @@ func (x *state) arrived(r *rules, w *writer, i int) {
 }
 
 // copyTo puts an entry at another site.
-func (r *rules) copyTo(x state, w writer, i int, k, value, me uint8, add func(string, func(*state, *writer))) {
+func (r *rules) copyTo(x state, i int, k, value uint8, add func(string, func(*state, *writer))) {
 	there := x.s[i].log[k]
-	if there != 0 && there != value && !(r.overrule && x.s[i].intent[k]&^me != 0) {
+	if there != 0 && there != value && !(r.overrule && x.s[i].intent[k]&^(1<<(value-1)) != 0) {
 		return // a conflict: the site does not count
 	}
 	add(fmt.Sprintf("copies slot %d to site %d", k+1, i), func(y *state, w *writer) {
@@ -299,7 +306,7 @@ func (r *rules) settle(x state, n int, add func(string, func(*state, *writer))) 
 			})
 			continue
 		}
-		r.copyTo(x, w, i, k, value, w.doubt, add)
+		r.copyTo(x, i, k, value, add)
 	}
 	if enough(w, h) {
 		add("has settled the slot before", func(y *state, w *writer) {
@@ -394,16 +401,31 @@ func (x *state) goOn(r *rules) bool {
 				p.seen, p.united = [slots]uint8{}, 0
 			}
 		}
-	case p.claimed&(1<<p.site()) == 0,
-		p.pc == uniting && p.writing && x.s[i].log[p.slot] == p.val,
-		p.pc == dropping && !r.dropAllIntents && p.united&(1<<p.slot) == 0,
-		p.pc == dropping && r.dropAllIntents && x.s[1].log[p.slot] == 0,
-		p.pc == dropping && x.s[i].intent[p.slot]&r.droppable(p) == 0:
+	case x.idle(r):
 		p.at++
 	default:
 		return false
 	}
 	return true
+}
+
+// idle reports whether the promotion has nothing to do at a site.
+func (x *state) idle(r *rules) bool {
+	p := &x.p
+	if p.claimed&(1<<p.site()) == 0 {
+		return true
+	}
+	switch p.pc {
+	case uniting:
+		return p.writing && x.s[p.at].log[p.slot] == p.val
+	case dropping:
+		united := p.united&(1<<p.slot) != 0
+		if r.dropAllIntents {
+			united = x.s[1].log[p.slot] != 0
+		}
+		return !united || x.s[p.at].intent[p.slot]&r.droppable(p) == 0
+	}
+	return false
 }
 
 // site is the one that the promotion has to do with next: the new home site is made ready last.

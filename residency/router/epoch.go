@@ -81,29 +81,18 @@ func (r *Router) look(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	newest, at := "", map[string]int{}
-	for i, err := range errs {
+	for _, err := range errs {
 		if errors.Is(err, ErrOtherSite) || errors.Is(err, ErrOtherSubject) {
 			return err
 		}
-		if err != nil {
-			continue
-		}
-		for name, n := range views[i].epochs {
-			at[name] = n
-			if newest == "" || n > at[newest] {
-				newest = name
-			}
-		}
 	}
+	newest, contested := latest(views, errs)
 	if newest == "" {
 		return r.first(ctx, views, errs)
 	}
-	for name, n := range at {
-		if n == at[newest] && name != newest {
-			r.log("two promotions were begun at once", "", ErrUnfinished)
-			r.later.Store(true)
-		}
+	if contested {
+		r.log("two promotions were begun at once", "", ErrUnfinished)
+		r.later.Store(true)
 	}
 	e, err := r.readEpoch(ctx, newest, views, errs)
 	if err != nil {
@@ -117,6 +106,25 @@ func (r *Router) look(ctx context.Context) error {
 		return r.first(ctx, views, errs)
 	}
 	return r.readQuarantine(ctx)
+}
+
+// latest returns the name of the latest epoch that any site knows of, and whether there are two.
+func latest(views []*sighting, errs []error) (newest string, contested bool) {
+	last := 0
+	for i, v := range views {
+		if errs[i] != nil {
+			continue
+		}
+		for name, n := range v.epochs {
+			switch {
+			case n > last:
+				newest, last, contested = name, n, false
+			case n == last && name != newest:
+				contested = true
+			}
+		}
+	}
+	return newest, contested
 }
 
 // unbegun reports whether whoever began the first epoch did not get to its end: then the home site has its record and is

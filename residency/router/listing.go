@@ -39,13 +39,22 @@ func (b *bucket) ListPaged(ctx context.Context, opts *driver.ListOptions) (*driv
 		size = pageSize
 	}
 	home := b.r.home()
+	if home == nil || !b.r.decides(ctx, home) || !b.r.mayRead(ctx, home) {
+		return b.union(ctx, opts, &token, size)
+	}
+	page, err := b.merge(ctx, opts, &token, size, []*site{home})
+	if err == nil || ctx.Err() != nil {
+		return page, err
+	}
+	return b.union(ctx, opts, &token, size)
+}
+
+// union lists without the home site.
+func (b *bucket) union(ctx context.Context, opts *driver.ListOptions, token *pageToken, size int) (*driver.ListPage, error) {
+	home := b.r.home()
 	var errs []error
-	if home != nil && b.r.decides(ctx, home) && b.r.mayRead(ctx, home) {
-		page, err := b.merge(ctx, opts, &token, size, []*site{home})
-		if err == nil || ctx.Err() != nil {
-			return page, err
-		}
-		errs = append(errs, err)
+	if home != nil {
+		errs = append(errs, home.lastError())
 	}
 	var up []*site
 	for _, s := range b.r.order(ctx) {
@@ -63,7 +72,7 @@ func (b *bucket) ListPaged(ctx context.Context, opts *driver.ListOptions) (*driv
 		if e := b.r.epoch.Load(); len(e.Sites)-whole >= e.MustReach {
 			return nil, fail(ErrUnknown, errs...)
 		}
-		page, err := b.merge(ctx, opts, &token, size, up)
+		page, err := b.merge(ctx, opts, token, size, up)
 		var lost *SiteError
 		if err == nil || ctx.Err() != nil || !errors.As(err, &lost) {
 			return page, err

@@ -54,6 +54,7 @@ func walk(ctx context.Context, sites []*site, after string, f func(key string, h
 type pass struct {
 	r      *Router
 	o      ReconcileOptions
+	epoch  *epochRecord
 	home   *site
 	sites  []*site // that take part
 	legal  []*site // of these, those that may be written
@@ -66,6 +67,21 @@ type pass struct {
 	force bool
 	// united are the keys in doubt that have been brought into order, if anybody wants to know.
 	united map[string]bool
+}
+
+// enter keeps promotions by the same router out, until leave is called. It fails if there was one since the comparison
+// began: then the home site that it goes by is not that any more. A promotion's own comparison need not be kept
+// from it.
+func (p *pass) enter() (leave func(), err error) {
+	if p.united != nil {
+		return func() {}, nil
+	}
+	p.r.gate.RLock()
+	if p.r.epoch.Load() != p.epoch || p.r.later.Load() {
+		p.r.gate.RUnlock()
+		return nil, fail(ErrSuperseded)
+	}
+	return p.r.gate.RUnlock, nil
 }
 
 // readDoubts notes which keys have an intent at which site.
@@ -129,6 +145,11 @@ func (p *pass) complete(sites []*site) bool {
 
 // repair brings a key into order: one object, at the home site and at as many others as there shall be.
 func (p *pass) repair(ctx context.Context, key string) error {
+	leave, err := p.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	unlock, err := p.r.keys.lock(ctx, key)
 	if err != nil {
 		return err
@@ -145,13 +166,8 @@ func (p *pass) repair(ctx context.Context, key string) error {
 	if err != nil || len(right) == 0 {
 		return err
 	}
-	for _, h := range wrong {
-		if err := p.correct(ctx, key, right[0], h); err != nil {
-			return err
-		}
-		if contains(p.legal, h.s) {
-			right = append(right, holding{h.s, right[0].size})
-		}
+	if right, err = p.correctAll(ctx, key, right, wrong); err != nil {
+		return err
 	}
 	if p.doubts[key] == nil && p.holds(right, p.home) {
 		return p.fill(ctx, key, right, nil)
@@ -293,21 +309,25 @@ func (p *pass) winner(ctx context.Context, key string, groups map[[sha256.Size]b
 	if p.o.Verify != nil {
 		return p.verified(ctx, key, groups, order)
 	}
-	all := 0
-	for _, g := range groups {
-		all += len(g)
+	return p.majority(groups, order), nil
+}
+
+// majority returns the group of more than half of the copies; after a promotion, if there is none, that of the home
+// site; else -1.
+func (p *pass) majority(groups map[[sha256.Size]byte][]holding, order [][sha256.Size]byte) int {
+	all, atHome := 0, -1
+	for i, sum := range order {
+		all += len(groups[sum])
+		if p.force && p.holds(groups[sum], p.home) {
+			atHome = i
+		}
 	}
 	for i, sum := range order {
 		if 2*len(groups[sum]) > all {
-			return i, nil
+			return i
 		}
 	}
-	for i, sum := range order {
-		if p.force && p.holds(groups[sum], p.home) {
-			return i, nil
-		}
-	}
-	return -1, nil
+	return atHome
 }
 
 // only returns the one group that has a copy of which f is true, or -1.
@@ -362,6 +382,19 @@ func digest(ctx context.Context, key string, s *site) (sum [sha256.Size]byte, n 
 	return sum, n, err
 }
 
+// correctAll replaces wrong copies where that may be done, and returns all that are right then.
+func (p *pass) correctAll(ctx context.Context, key string, right, wrong []holding) ([]holding, error) {
+	for _, h := range wrong {
+		if err := p.correct(ctx, key, right[0], h); err != nil {
+			return nil, err
+		}
+		if contains(p.legal, h.s) {
+			right = append(right, holding{h.s, right[0].size})
+		}
+	}
+	return right, nil
+}
+
 // correct replaces a wrong copy by a right one. One that may be another object, not a damaged one, is kept aside.
 func (p *pass) correct(ctx context.Context, key string, right, wrong holding) error {
 	p.report.wrong(wrong.s)
@@ -393,13 +426,7 @@ func (p *pass) fill(ctx context.Context, key string, right []holding, own *ownIn
 			continue
 		}
 		p.report.missing(s)
-		err := error(nil)
-		if own != nil {
-			err = s.put(ctx, own.name(), &own.intentRecord)
-		}
-		if err == nil {
-			err = p.transfer(ctx, key, right[0], s, true)
-		}
+		err := p.supply(ctx, key, right[0], s, own)
 		if err != nil && ctx.Err() == nil && isTaken(err) {
 			continue // somebody else was quicker; a later pass compares
 		}
@@ -413,6 +440,16 @@ func (p *pass) fill(ctx context.Context, key string, right []holding, own *ownIn
 		right, legal = append(right, holding{s, right[0].size}), append(legal, s)
 	}
 	return nil
+}
+
+// supply copies an object to a site that lacks it, after an intent if there is one.
+func (p *pass) supply(ctx context.Context, key string, from holding, to *site, own *ownIntent) error {
+	if own != nil {
+		if err := to.put(ctx, own.name(), &own.intentRecord); err != nil {
+			return err
+		}
+	}
+	return p.transfer(ctx, key, from, to, true)
 }
 
 func (p *pass) transfer(ctx context.Context, key string, from holding, to *site, once bool) error {

@@ -52,6 +52,9 @@ func (r *Router) Promote(ctx context.Context, pr Promotion) (*ReconcileReport, e
 		Person: pr.Person, Reason: pr.Reason, At: r.o.Now().UTC().Truncate(time.Second), Previous: old.ID, Forced: pr.Force,
 	}
 	claimed, err := r.claim(ctx, old, e)
+	if cerr := ctx.Err(); cerr != nil && err != nil {
+		return nil, cerr
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -78,34 +81,10 @@ func (r *Router) mayPromote(ctx context.Context, home *site) error {
 // claim puts the record of the new epoch on the sites, and returns those that have it. Once enough have, no writer of
 // the old epoch can reach as many sites as it must without meeting one.
 func (r *Router) claim(ctx context.Context, old, e *epochRecord) ([]*site, error) {
-	need := len(old.Sites) - old.MustReach + 1
-	count := func(sites []*site) (n int) {
-		for _, s := range sites {
-			if slices.Contains(old.Sites, s.Name) {
-				n++
-			}
-		}
-		return n
-	}
-	var up []*site
-	errs := each(r.sites, func(s *site) error {
-		if s.stands() == foreign || s.isQuarantined() {
-			return s.lastError()
-		}
-		v, err := r.sight(ctx, s)
-		if err == nil && !v.marked && !v.empty && len(v.epochs) == 0 {
-			err = &SiteError{Site: s.Name, Op: "promote", err: ErrForeign}
-		}
-		return err
-	})
-	for i, s := range r.sites {
-		if errs[i] == nil && s.stands() != foreign && !s.isQuarantined() && !slices.Contains(e.Left, s.Name) {
-			up = append(up, s)
-		}
-	}
+	up, errs := r.claimable(ctx, e)
 	// Looked at before anything is written, because a claim that is not enough stops everybody.
-	if err := r.enough(ctx, e, up, count(up), need, errs); err != nil {
-		return nil, err
+	if !enough(old, e, up) {
+		return nil, fail(ErrTooFewSites, errs...)
 	}
 	errs = each(up, func(s *site) error {
 		if err := s.put(ctx, markerName, &marker{V: recordVersion, Site: s.Name, Subject: r.subject}); err != nil {
@@ -119,22 +98,44 @@ func (r *Router) claim(ctx context.Context, old, e *epochRecord) ([]*site, error
 			claimed = append(claimed, s)
 		}
 	}
-	if err := r.enough(ctx, e, claimed, count(claimed), need, errs); err != nil {
+	if !enough(old, e, claimed) {
 		r.later.Store(true)
-		return nil, err
+		return nil, fail(ErrTooFewSites, errs...)
 	}
 	return claimed, nil
 }
 
-// enough is nil if as many sites can be claimed, or have been, as a promotion needs, the new home site among them.
-func (r *Router) enough(ctx context.Context, e *epochRecord, sites []*site, n, need int, errs []error) error {
-	if err := ctx.Err(); err != nil {
+// claimable are the sites that answer and are what they should be, and what is wrong with the others.
+func (r *Router) claimable(ctx context.Context, e *epochRecord) (up []*site, errs []error) {
+	errs = each(r.sites, func(s *site) error {
+		if s.stands() == foreign || s.isQuarantined() {
+			return &SiteError{Site: s.Name, Op: "promote", err: errNotCurrent}
+		}
+		v, err := r.sight(ctx, s)
+		if err == nil && !v.marked && !v.empty && len(v.epochs) == 0 {
+			err = &SiteError{Site: s.Name, Op: "promote", err: ErrForeign}
+		}
 		return err
+	})
+	for i, s := range r.sites {
+		if errs[i] == nil && !slices.Contains(e.Left, s.Name) {
+			up = append(up, s)
+		}
 	}
-	if n < need && !e.Forced || !contains(sites, r.site(e.Home)) {
-		return fail(ErrTooFewSites, errs...)
+	return up, errs
+}
+
+// enough reports whether as many sites of the old epoch are among those given as a promotion needs, and the new home
+// site.
+func enough(old, e *epochRecord, sites []*site) bool {
+	n, home := 0, false
+	for _, s := range sites {
+		home = home || s.Name == e.Home
+		if slices.Contains(old.Sites, s.Name) {
+			n++
+		}
 	}
-	return nil
+	return home && (e.Forced || n >= len(old.Sites)-old.MustReach+1)
 }
 
 // unite brings everything that the claimed sites have to the new home site and to as many others as there shall be,

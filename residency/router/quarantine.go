@@ -59,37 +59,41 @@ func (r *Router) setQuarantine(ctx context.Context, name, person, reason string,
 // readQuarantine reads from every site which sites are in quarantine. Of two records of one number that differ, the
 // stricter counts.
 func (r *Router) readQuarantine(ctx context.Context) error {
-	found := make([]map[string]*quarantineRecord, len(r.sites))
-	errs := make([]error, len(r.sites))
-	for i, at := range r.sites {
-		found[i] = map[string]*quarantineRecord{}
+	for _, at := range r.sites {
 		if at.resting() || at.stands() == foreign {
 			continue
 		}
 		for _, s := range r.sites {
-			last := ""
-			if errs[i] = at.list(ctx, quarantinePrefix(s.Name), func(name string) bool {
-				last = name
-				return true
-			}); errs[i] != nil || last == "" {
+			rec, err := latestQuarantine(ctx, at, s.Name)
+			if errors.Is(err, errRecord) {
+				return err
+			}
+			if err != nil || rec == nil {
 				continue
 			}
-			rec := new(quarantineRecord)
-			if errs[i] = at.get(ctx, last, rec); errs[i] == nil {
-				found[i][s.Name] = rec
-			} else if errors.Is(errs[i], errRecord) {
-				return errs[i]
-			}
-		}
-	}
-	for _, s := range r.sites {
-		s.mu.Lock()
-		for _, f := range found {
-			if rec := f[s.Name]; rec != nil && (s.quarantine == nil || rec.N > s.quarantine.N || rec.N == s.quarantine.N && rec.Quarantined) {
+			s.mu.Lock()
+			if s.quarantine == nil || rec.N > s.quarantine.N || rec.N == s.quarantine.N && rec.Quarantined {
 				s.quarantine = rec
 			}
+			s.mu.Unlock()
 		}
-		s.mu.Unlock()
 	}
 	return ctx.Err()
+}
+
+// latestQuarantine returns the last record about a site that another has; nil if there is none.
+func latestQuarantine(ctx context.Context, at *site, about string) (*quarantineRecord, error) {
+	last := ""
+	err := at.list(ctx, quarantinePrefix(about), func(name string) bool {
+		last = name
+		return true
+	})
+	if err != nil || last == "" {
+		return nil, err
+	}
+	rec := new(quarantineRecord)
+	if err := at.get(ctx, last, rec); err != nil {
+		return nil, err
+	}
+	return rec, nil
 }

@@ -44,13 +44,16 @@ func (x *run) say(format string, args ...any) { x.log = append(x.log, fmt.Sprint
 
 // TestRandomHistories lets hosts write, read, reconcile and promote while sites fail in all ways, and checks after every
 // step that nothing that was reported is lost, and that no key has two objects. The seed of a history that fails is
-// printed; CAREKEEP_SEED runs it alone.
+// printed; CAREKEEP_SEED runs it alone, CAREKEEP_LONG=1 runs 20,000.
 func TestRandomHistories(t *testing.T) {
 	first, n := uint64(1), uint64(1000)
 	if s := os.Getenv("CAREKEEP_SEED"); s != "" {
 		seed, err := strconv.ParseUint(s, 10, 64)
 		require.NoError(t, err)
 		first, n = seed, 1
+	}
+	if os.Getenv("CAREKEEP_LONG") == "1" {
+		n = 20_000
 	}
 	told, steps := 0, map[string]int{}
 	for seed := first; seed < first+n; seed++ {
@@ -208,17 +211,21 @@ func (x *run) append(h *host) error {
 			continue
 		}
 		if err == nil {
-			// What an entry that counts rests on must be as safe as it: all entries before it.
-			for i := 1; i < h.next; i++ {
-				before := fmt.Sprintf("log/%d", i)
-				there, err := h.r.Bucket().ReadAll(context.Background(), before)
-				if err == nil && x.reported[before] == "" {
-					x.reported[before] = string(there)
-				}
-			}
+			x.restsOn(h)
 			h.next++
 		}
 		return nil
+	}
+}
+
+// restsOn counts what a reported entry rests on as reported: all entries before it must be as safe as it is.
+func (x *run) restsOn(h *host) {
+	for i := 1; i < h.next; i++ {
+		before := fmt.Sprintf("log/%d", i)
+		there, err := h.r.Bucket().ReadAll(context.Background(), before)
+		if err == nil && x.reported[before] == "" {
+			x.reported[before] = string(there)
+		}
 	}
 }
 

@@ -20,7 +20,8 @@ type ReconcileOptions struct {
 	// Verify, if not nil, says which of differing copies is right: it returns nil for that one. With Deep it judges
 	// also where all copies are equal. Without it more than half of the copies are right.
 	Verify func(ctx context.Context, key string, r io.Reader) error
-	// After goes on behind a key: the Cursor of a report.
+	// After goes on behind a key: the Cursor of a report. A site that was away takes part again only after a call
+	// that began at the beginning.
 	After string
 	// BytesPerSecond limits what is copied; 0 is no limit.
 	BytesPerSecond int
@@ -146,8 +147,14 @@ func (p *pass) reconcile(ctx context.Context) error {
 		return err
 	}
 	for _, s := range p.sites {
-		if s.stands() == behind && p.report.Sites[s.Name].Failed == 0 {
-			if err := p.r.welcome(ctx, s); err != nil {
+		if s.stands() == behind && p.report.Sites[s.Name].Failed == 0 && p.o.After == "" {
+			leave, err := p.enter()
+			if err != nil {
+				return err
+			}
+			err = p.r.welcome(ctx, s)
+			leave()
+			if err != nil {
 				return err
 			}
 		}
@@ -160,6 +167,7 @@ func (p *pass) reconcile(ctx context.Context) error {
 func (p *pass) begin(ctx context.Context) error {
 	r := p.r
 	e := r.epoch.Load()
+	p.epoch = e
 	for i, err := range each(r.sites, func(s *site) error {
 		v, err := r.sight(ctx, s)
 		r.stand(s, v, err)
@@ -217,24 +225,34 @@ func (p *pass) finishIntents(ctx context.Context) error {
 		byID[rec.ID] = rec
 	}
 	for id, rec := range byID {
-		p.r.remember(rec)
-		settled, err := p.r.finishOne(ctx, id)
-		if err != nil {
-			p.r.log("an unfinished write could not be finished", "", err)
-			continue
-		}
-		if !settled {
-			if settled, err = p.abandoned(ctx, rec); err != nil {
-				return err
-			}
-		}
-		if settled {
-			if err := p.removeIntent(ctx, rec); err != nil {
-				return err
-			}
+		if err := p.finishIntent(ctx, id, rec); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (p *pass) finishIntent(ctx context.Context, id string, rec intentRecord) error {
+	leave, err := p.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	p.r.remember(rec)
+	settled, err := p.r.finishOne(ctx, id)
+	if err != nil {
+		p.r.log("an unfinished write could not be finished", "", err)
+		return ctx.Err()
+	}
+	if !settled {
+		if settled, err = p.abandoned(ctx, rec); err != nil {
+			return err
+		}
+	}
+	if !settled {
+		return nil
+	}
+	return p.removeIntent(ctx, rec)
 }
 
 // abandoned reports whether an intent is so old that its writer will not come back, and no site has its object.
@@ -368,6 +386,11 @@ func (p *pass) payDebts(ctx context.Context) error {
 }
 
 func (p *pass) payDebt(ctx context.Context, at *site, d *debtRecord) error {
+	leave, err := p.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	unlock, err := p.r.keys.lock(ctx, d.Key)
 	if err != nil {
 		return err

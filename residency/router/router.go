@@ -156,8 +156,18 @@ func (r *Router) setUp(sites []Site) error {
 		}
 		r.sites = append(r.sites, &site{Site: s, location: s.Target.Location})
 	}
+	r.setDefaults(sites[0].Name)
+	for _, name := range append(slices.Clone(r.o.ReadFrom), r.o.Home) {
+		if r.site(name) == nil {
+			return fmt.Errorf("%w: there is no site %s", ErrSites, name)
+		}
+	}
+	return r.setPlacement(len(sites))
+}
+
+func (r *Router) setDefaults(home string) {
 	if r.o.Home == "" {
-		r.o.Home = sites[0].Name
+		r.o.Home = home
 	}
 	if r.o.Now == nil {
 		r.o.Now = time.Now
@@ -168,12 +178,6 @@ func (r *Router) setUp(sites []Site) error {
 	if r.o.Logger == nil {
 		r.o.Logger = slog.New(slog.DiscardHandler)
 	}
-	for _, name := range append(slices.Clone(r.o.ReadFrom), r.o.Home) {
-		if r.site(name) == nil {
-			return fmt.Errorf("%w: there is no site %s", ErrSites, name)
-		}
-	}
-	return r.setPlacement(len(sites))
 }
 
 func (r *Router) setPlacement(n int) error {
