@@ -26,7 +26,7 @@
 // with different entries; and no two sites that are ready hold different entries at a slot unless one of them is in
 // doubt. One site may die at any time, and another once a promotion has ended that began to unite after the first died.
 //
-// TestNothingIsLost visits all 926,222 states. TestEveryRuleIsNeeded changes one rule at a time, ten in all, and finds the
+// TestNothingIsLost visits all 1,265,616 states. TestEveryRuleIsNeeded changes one rule at a time, ten in all, and finds the
 // shortest way to break a promise; read the traces with
 //
 //	go test -v -run TestEveryRuleIsNeeded ./internal/routermodel

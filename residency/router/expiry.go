@@ -27,11 +27,11 @@ func Expiring(site string, d residency.Decision, t residency.Target, o *residenc
 	if d.ExpiresBy == "" {
 		add("the decision", d.Expires)
 	} else if !strings.HasPrefix(d.ExpiresBy, "evidence.") && !strings.HasPrefix(d.ExpiresBy, "override ") {
-		add("what the decision rests on, "+d.ExpiresBy+",", d.Expires)
+		add("the decision that rests on "+d.ExpiresBy, d.Expires)
 	}
 	for _, why := range d.Reasons {
 		if why.Verdict == residency.Allowed && why.Rule != "" && why.Rule != d.ExpiresBy && !why.Until.IsZero() {
-			add("what the decision rests on, "+why.Rule+",", why.Until.UTC())
+			add("the decision that rests on "+why.Rule, why.Until.UTC())
 		}
 	}
 	for _, p := range t.Papers {

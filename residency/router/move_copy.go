@@ -302,8 +302,8 @@ func (b *bringing) enlist(ctx context.Context) error {
 				continue
 			}
 			if err := b.consult(ctx, s, add); err != nil {
-				if ctx.Err() != nil {
-					return ctx.Err()
+				if ctx.Err() != nil || isNotFound(err) { // who deletes it meanwhile is for bring to find out
+					return err
 				}
 				r.log("a copy does not count", s.Name, err)
 			}

@@ -115,6 +115,9 @@ func TestMigrate(t *testing.T) {
 				require.Len(t, users(w.stores[to]), 9+min(1, len(users(w.stores[to]))-9), to)
 			}
 			for name, s := range w.stores {
+				if name != c.m.From && len(users(s)) > 0 {
+					require.GreaterOrEqual(t, records(s, "epoch-00000002-"), 2, "%s knows the epoch and is current in it", name)
+				}
 				require.Zero(t, records(s, "moved/"), name)
 				require.Zero(t, records(s, "intent-"), name)
 			}

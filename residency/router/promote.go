@@ -81,8 +81,7 @@ func (r *Router) mayPromote(ctx context.Context, home *site) error {
 // claim puts the record of the new epoch on the sites, and returns those that have it. Once enough have, no writer of
 // the old epoch can reach as many sites as it must without meeting one.
 func (r *Router) claim(ctx context.Context, old, e *epochRecord) ([]*site, error) {
-	up, errs := r.claimable(ctx)
-	up = slices.DeleteFunc(up, func(s *site) bool { return slices.Contains(e.Left, s.Name) })
+	up, errs := r.claimable(ctx, e)
 	// Looked at before anything is written, because a claim that is not enough stops everybody.
 	if !enough(old, e, up) {
 		return nil, fail(ErrTooFewSites, errs...)
@@ -107,7 +106,7 @@ func (r *Router) claim(ctx context.Context, old, e *epochRecord) ([]*site, error
 }
 
 // claimable are the sites that answer and are what they should be, and what is wrong with the others.
-func (r *Router) claimable(ctx context.Context) (up []*site, errs []error) {
+func (r *Router) claimable(ctx context.Context, e *epochRecord) (up []*site, errs []error) {
 	errs = each(r.sites, func(s *site) error {
 		if s.stands() == foreign || s.isQuarantined() {
 			return &SiteError{Site: s.Name, Op: "promote", err: errNotCurrent}
@@ -119,7 +118,7 @@ func (r *Router) claimable(ctx context.Context) (up []*site, errs []error) {
 		return err
 	})
 	for i, s := range r.sites {
-		if errs[i] == nil {
+		if errs[i] == nil && !slices.Contains(e.Left, s.Name) {
 			up = append(up, s)
 		}
 	}

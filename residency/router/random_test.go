@@ -44,13 +44,16 @@ func (x *run) say(format string, args ...any) { x.log = append(x.log, fmt.Sprint
 
 // TestRandomHistories lets hosts write, read, reconcile and promote while sites fail in all ways, and checks after every
 // step that nothing that was reported is lost, and that no key has two objects. The seed of a history that fails is
-// printed; CAREKEEP_SEED runs it alone.
+// printed; CAREKEEP_SEED runs it alone, CAREKEEP_LONG=1 runs 20,000.
 func TestRandomHistories(t *testing.T) {
 	first, n := uint64(1), uint64(1000)
 	if s := os.Getenv("CAREKEEP_SEED"); s != "" {
 		seed, err := strconv.ParseUint(s, 10, 64)
 		require.NoError(t, err)
 		first, n = seed, 1
+	}
+	if os.Getenv("CAREKEEP_LONG") == "1" {
+		n = 20_000
 	}
 	told, steps := 0, map[string]int{}
 	for seed := first; seed < first+n; seed++ {

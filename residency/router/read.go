@@ -249,35 +249,49 @@ type flusher struct {
 	key string
 }
 
-// Flush returns nil when the home site has the object and enough others do.
+// Flush returns nil when the home site has the object and enough others do, and what others have left unfinished has been
+// finished: it stands for a write that was reported.
 func (f *flusher) Flush() error {
 	f.r.gate.RLock()
 	defer f.r.gate.RUnlock()
-	unlock, err := f.r.keys.lock(f.ctx, f.key)
+	others, err := f.settle()
 	if err != nil {
 		return err
+	}
+	return f.r.finishOthers(f.ctx, others)
+}
+
+// settle brings the key to where it has to be, and returns the intents of others at the home site.
+func (f *flusher) settle() (others []string, err error) {
+	unlock, err := f.r.keys.lock(f.ctx, f.key)
+	if err != nil {
+		return nil, err
 	}
 	defer unlock()
 	p, err := f.r.place(f.ctx, false)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if others, err = f.r.intentsAt(f.ctx, p.home); err != nil {
+		return nil, f.r.homeDown(f.ctx, err)
 	}
 	own := f.r.intend(f.key, opCreate, p)
 	own.ask()
 	if err := p.home.put(f.ctx, own.name(), &own.intentRecord); err != nil {
 		own.settle(false)
 		f.r.withdraw(f.ctx, own, []*site{p.home})
-		return f.r.homeDown(f.ctx, err)
+		return nil, f.r.homeDown(f.ctx, err)
 	}
 	err = f.r.settleWrite(f.ctx, &own.intentRecord, p)
 	own.settle(err == nil)
 	if err == nil {
 		f.r.dropFailed(f.ctx, f.key)
 	}
-	return err
+	return others, err
 }
 
-// dropFailed removes this router's intents about a key that is now settled.
+// dropFailed removes this router's intents about a key that is now settled. What is left of them at a site that does not
+// answer, Reconcile removes.
 func (r *Router) dropFailed(ctx context.Context, key string) {
 	r.mu.Lock()
 	var old []*ownIntent
@@ -290,9 +304,13 @@ func (r *Router) dropFailed(ctx context.Context, key string) {
 	for _, o := range old {
 		o.mu.Lock()
 		ended := o.phase == failed
+		if ended {
+			o.phase = done
+		}
 		o.mu.Unlock()
 		if ended {
 			r.withdraw(ctx, o, r.enrolled())
+			r.forget(o.ID)
 		}
 	}
 }

@@ -162,24 +162,27 @@ func (s *site) put(ctx context.Context, name string, v any) error {
 	if err != nil {
 		return err
 	}
-	err = s.call(ctx, "record", func(c context.Context) error {
-		return s.Bucket.Upload(c, name, bytes.NewReader(data), &blob.WriterOptions{ContentType: octets, IfNotExist: true})
-	})
-	if err == nil || ctx.Err() != nil {
-		return err
+	for range 5 {
+		err = s.call(ctx, "record", func(c context.Context) error {
+			return s.Bucket.Upload(c, name, bytes.NewReader(data), &blob.WriterOptions{ContentType: octets, IfNotExist: true})
+		})
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		there, flush, rerr := s.fetch(ctx, name)
+		switch {
+		case isNotFound(rerr) && isTaken(err):
+			continue // somebody else has just removed it
+		case rerr != nil:
+			return err
+		case !bytes.Equal(there, data):
+			return &SiteError{Site: s.Name, Op: "record", Code: gcerrors.FailedPrecondition, err: errOtherRecord}
+		case flush != nil:
+			return s.call(ctx, "record", func(context.Context) error { return flush() })
+		}
+		return nil
 	}
-	there, flush, rerr := s.fetch(ctx, name)
-	switch {
-	case rerr != nil && codeOf(err) == gcerrors.FailedPrecondition:
-		return rerr
-	case rerr != nil:
-		return err
-	case !bytes.Equal(there, data):
-		return &SiteError{Site: s.Name, Op: "record", Code: gcerrors.FailedPrecondition, err: errOtherRecord}
-	case flush != nil:
-		return s.call(ctx, "record", func(context.Context) error { return flush() })
-	}
-	return nil
+	return err
 }
 
 // octets is the content type of what has none.

@@ -194,7 +194,7 @@ func TestExpiring(t *testing.T) {
 	require.Equal(t, []line{
 		{"urgent", "the paper c5-report has ended"},
 		{"urgent", "the override ov-1 ends"},
-		{"warning", "what the decision rests on, uk-gdpr.adequate.eea, ends"},
+		{"warning", "the decision that rests on uk-gdpr.adequate.eea ends"},
 		{"notice", "the paper hds ends"},
 	}, lines)
 	require.Equal(t, got, router.Expiring("fra", d, target, over, at), "it is a pure function")

@@ -249,6 +249,21 @@ func (w *writer) retreat(err error) error {
 	return err
 }
 
+// retract removes the object where data was moved away from while it was written there.
+func (w *writer) retract(feeds []*feed) {
+	c := context.WithoutCancel(w.ctx)
+	for _, f := range feeds {
+		if slices.Contains(w.r.epoch.Load().Sites, f.s.Name) {
+			continue
+		}
+		for _, name := range []string{w.key, w.own.name()} {
+			if err := f.s.remove(c, name); err != nil {
+				w.r.log("an object stays at a site that was left", f.s.Name, err)
+			}
+		}
+	}
+}
+
 // spread lets the other sites take the object that the home site has taken, and reports whether enough did.
 func (w *writer) spread(feeds []*feed) error {
 	reached := []*site{feeds[0].s}
@@ -286,6 +301,9 @@ func (w *writer) spread(feeds []*feed) error {
 	}
 	err := w.r.conclude(w.ctx, &w.own.intentRecord, w.plan, reached, errs)
 	w.own.settle(err == nil)
+	if err == nil {
+		w.retract(feeds)
+	}
 	if cerr := w.ctx.Err(); cerr != nil && err != nil && !errors.Is(err, ErrSuperseded) {
 		return cerr
 	}
