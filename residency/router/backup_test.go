@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -91,7 +92,11 @@ func cycle(t *testing.T, bucket func(string) *blob.Bucket, must int, names ...st
 	repo, err := backup.Create(ctx, r.Bucket(), backup.Password("secret"), &backup.CreateOptions{PasswordCost: quick, Options: opts})
 	require.NoError(t, err)
 	want := map[string]map[string]string{}
+	scratch := make([]byte, 1<<20)
 	for day := range 3 {
+		// What is new every day is needed no more when its day is forgotten.
+		rand.NewChaCha8([32]byte{byte(day)}).Read(scratch)
+		require.NoError(t, os.WriteFile(filepath.Join(src, "scratch"), scratch, 0o600))
 		snap, err := repo.Backup(ctx, backup.Dir(src), &backup.BackupOptions{Labels: map[string]string{backup.LineageLabel: "practice"}})
 		require.NoError(t, err)
 		want[snap.ID()] = tree(t, src)
