@@ -54,9 +54,20 @@
 // is released: nothing is written there, its "not found" counts for nothing, and it is read only for what no other
 // site gives, because wrong bytes are found out, and the only copy may be a good one.
 //
+// # When a place is no longer lawful, or a provider is left
+//
+// [Router.Reevaluate] asks the rules about everything that is anywhere, [Router.WhatIf] what would be if a rule ended.
+// [Router.PlanMigration] and [Router.Migrate] bring everything that one site has to others and then delete it there, while
+// all others read and write: other routers go on with the new set of sites by themselves, if they have been given
+// the targets. [Router.PlanExit] says what leaving would take, and [Router.Drill] rehearses it.
+//
+// A store with Object Lock does not let go. What stays there is reported with its date, and a later
+// [Router.ResumeMigrations] deletes it. Until then the remedy is to destroy the keys that it is sealed with. A bucket that
+// keeps versions needs [MigrateOptions].Erase, or what is deleted is only hidden.
+//
 // # Records
 //
 // Keys that begin with ".router/" are the router's own, hidden from listings and refused to users: a marker that says
-// what the site is, one record for each epoch, intents of writes under way, debts, quarantines, and what was kept
-// aside. They hold keys of objects, as the bucket itself does. Errors, logs and evidence hold none.
+// what the site is, one record for each epoch, intents of writes under way, debts, quarantines, migrations, and what was
+// kept aside. They hold keys of objects, as the bucket itself does. Errors, logs and evidence hold none.
 package router

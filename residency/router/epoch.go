@@ -218,7 +218,8 @@ func (r *Router) first(ctx context.Context, views []*sighting, errs []error) err
 		}
 	}
 	// Its id follows from the home site, so that two routers that are opened with the same options begin the same.
-	e := &epochRecord{V: recordVersion, N: 1, ID: shortDigest(r.o.Home)[:16], Home: r.o.Home, Sites: names(r.sites), MustReach: r.o.Placement.MustReach}
+	_, must := r.o.Placement.among(len(r.sites))
+	e := &epochRecord{V: recordVersion, N: 1, ID: shortDigest(r.o.Home)[:16], Home: r.o.Home, Sites: names(r.sites), MustReach: must}
 	filled := !views[slices.Index(r.sites, r.site(r.o.Home))].empty
 	for _, s := range r.sites {
 		if err := s.put(ctx, markerName, &marker{V: recordVersion, Site: s.Name, Subject: r.subject}); err != nil {

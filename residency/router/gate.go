@@ -232,12 +232,12 @@ func (s *site) places() string {
 // choose picks the sites of an object: as many as there shall be copies, the home site among them, such that the minima
 // hold; those that answer before those that do not, else in the order given.
 func (r *Router) choose(home *site, legal []*site) []*site {
-	if len(legal) <= r.o.Placement.Copies {
+	if len(legal) <= r.copies() {
 		return legal
 	}
 	best, cost := legal, 1<<30
 	for mask := range uint(1) << len(legal) {
-		if bits.OnesCount(mask) != r.o.Placement.Copies {
+		if bits.OnesCount(mask) != r.copies() {
 			continue
 		}
 		set, c := []*site(nil), 0

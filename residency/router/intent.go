@@ -271,7 +271,7 @@ func (r *Router) owing(rec *intentRecord, p *plan, reached []*site) []*site {
 	from := p.want
 	if rec.Op != opCreate {
 		from = r.enrolled()
-	} else if len(reached) >= r.o.Placement.Copies {
+	} else if len(reached) >= r.copies() {
 		return nil
 	}
 	var out []*site

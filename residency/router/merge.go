@@ -140,7 +140,7 @@ func (p *pass) holds(have []holding, s *site) bool {
 
 // complete reports whether sites are all that an object needs.
 func (p *pass) complete(sites []*site) bool {
-	return len(sites) >= min(p.r.o.Placement.Copies, len(p.legal)) && (len(sites) == len(p.legal) || len(p.r.lacks(sites)) == 0)
+	return len(sites) >= min(p.r.copies(), len(p.legal)) && (len(sites) == len(p.legal) || len(p.r.lacks(sites)) == 0)
 }
 
 // repair brings a key into order: one object, at the home site and at as many others as there shall be.

@@ -3,14 +3,12 @@ package router_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/router"
 )
 
@@ -246,5 +244,20 @@ func differences(a, b map[string]string) (out []string) {
 
 func reportedAs(writer int) string { return fmt.Sprintf("replaced by %d", writer) }
 
-var _ = slices.Contains[[]string]
-var _ residency.Day
+// TestASpareSiteChangesNothing until something is moved there: who asks for a copy at every site means those enrolled.
+func TestASpareSiteChangesNothing(t *testing.T) {
+	w := newWorld(t, 0, "a", "b", "c")
+	v := *w
+	v.names = []string{"a", "b"}
+	require.NoError(t, v.open().Close(t.Context()))
+	r := w.open()
+	reported := seed(t, r, 3)
+	require.Empty(t, users(w.stores["c"]))
+	_, err := r.PlanMigration(t.Context(), migration("b"))
+	var denied *router.DeniedError
+	require.ErrorAs(t, err, &denied)
+	require.Equal(t, []string{"2 sites"}, denied.Lacks)
+	_, err = r.Migrate(t.Context(), planned(t, r, migration("b", "c")), serial)
+	require.NoError(t, err)
+	require.NoError(t, moved(w, reported, "b"))
+}

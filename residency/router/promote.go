@@ -47,8 +47,10 @@ func (r *Router) Promote(ctx context.Context, pr Promotion) (*ReconcileReport, e
 		return nil, err
 	}
 	old := r.epoch.Load()
+	sites := names(r.staying(old))
+	_, must := r.o.Placement.among(len(sites))
 	e := &epochRecord{
-		V: recordVersion, N: old.N + 1, ID: randomID(), Home: home.Name, Sites: names(r.staying(old)), Left: old.Left, MustReach: r.o.Placement.MustReach,
+		V: recordVersion, N: old.N + 1, ID: randomID(), Home: home.Name, Sites: sites, Left: old.Left, MustReach: must,
 		Person: pr.Person, Reason: pr.Reason, At: r.o.Now().UTC().Truncate(time.Second), Previous: old.ID, Forced: pr.Force,
 	}
 	claimed, err := r.claim(ctx, old, e)

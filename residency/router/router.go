@@ -181,13 +181,8 @@ func (r *Router) setDefaults(home string) {
 }
 
 func (r *Router) setPlacement(n int) error {
-	p := &r.o.Placement
-	if p.Copies == 0 {
-		p.Copies = n
-	}
-	if p.MustReach == 0 {
-		p.MustReach = p.Copies
-	}
+	p := r.o.Placement // what is left out follows the enrolled sites, of which there may be others later
+	p.Copies, p.MustReach = p.among(n)
 	least := max(p.Operators, p.Subdivisions, p.Offsite)
 	if p.Copies < 1 || p.Copies > n || p.MustReach < 1 || p.MustReach > p.Copies || least > p.Copies {
 		return fmt.Errorf("%w: MustReach is at most Copies, Copies and the minima at most the number of sites", ErrSites)
@@ -240,7 +235,31 @@ func (r *Router) enrolled() []*site {
 }
 
 // mustReach is how many sites must hold what is reported: never fewer than the epoch says, on which others rely.
-func (r *Router) mustReach() int { return max(r.o.Placement.MustReach, r.epoch.Load().MustReach) }
+func (r *Router) mustReach() int {
+	if p := r.o.Placement; p.MustReach+p.Copies > 0 {
+		_, must := p.among(0)
+		return max(must, r.epoch.Load().MustReach)
+	}
+	return r.epoch.Load().MustReach
+}
+
+// among returns Copies and MustReach where so many sites are enrolled.
+func (p Placement) among(n int) (copies, mustReach int) {
+	copies, mustReach = p.Copies, p.MustReach
+	if copies == 0 {
+		copies = n
+	}
+	if mustReach == 0 {
+		mustReach = copies
+	}
+	return copies, mustReach
+}
+
+// copies is how many sites get each object.
+func (r *Router) copies() int {
+	n, _ := r.o.Placement.among(len(r.epoch.Load().Sites))
+	return n
+}
 
 // log tells the logger of an error. Errors of sites hold no keys.
 func (r *Router) log(what, site string, err error) {

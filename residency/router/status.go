@@ -73,8 +73,8 @@ func (r *Router) Status(ctx context.Context) (*Status, error) {
 		}
 	}
 	st.Lacks = r.lacks(up)
-	if len(legal) < r.o.Placement.Copies {
-		st.Warnings = append(st.Warnings, Warning{Severity: "warning", Text: fmt.Sprintf("%s of %d wanted may lawfully hold the data", countWord(len(legal), "site"), r.o.Placement.Copies)})
+	if len(legal) < r.copies() {
+		st.Warnings = append(st.Warnings, Warning{Severity: "warning", Text: fmt.Sprintf("%s of %d wanted may lawfully hold the data", countWord(len(legal), "site"), r.copies())})
 	}
 	st.Warnings = append(st.Warnings, r.Warnings(r.o.Now())...)
 	st.Intents, st.Debts = r.count(ctx, intentPrefix), r.count(ctx, debtPrefix)

@@ -197,7 +197,7 @@ func (r *Router) switchTo(ctx context.Context, mv *moveRecord, sites, fill, left
 	p := r.o.Placement
 	return r.evidence(ctx, string(evidence.KindPlacement), "", evidence.Placement{
 		Number: int64(e.N), Home: e.Home, Sites: e.Sites, Class: r.subject.Class.String(), Origins: r.subject.Origins, Tags: r.subject.Tags,
-		Copies: p.Copies, MustReach: r.mustReach(), Operators: p.Operators, Subdivisions: p.Subdivisions, Offsite: p.Offsite, KeysOutside: p.KeysOutside,
+		Copies: r.copies(), MustReach: r.mustReach(), Operators: p.Operators, Subdivisions: p.Subdivisions, Offsite: p.Offsite, KeysOutside: p.KeysOutside,
 	})
 }
 
