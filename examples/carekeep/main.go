@@ -112,7 +112,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func runAt(ctx context.Context, now func() time.Time, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c := &command{}
 	exited := -1
-	parser, err := kong.New(c, kong.Name("carekeep"), kong.Writers(stdout, stderr),
+	parser, err := kong.New(c, kong.Name("carekeep"), kong.Vars{"causes": causes}, kong.Writers(stdout, stderr),
 		kong.Description("Encrypted, deduplicated backups of clinical systems."),
 		kong.Exit(func(code int) { exited = code }), kong.UsageOnError())
 	if err != nil {

@@ -8,19 +8,20 @@ import (
 
 	"gocloud.dev/blob"
 
+	"github.com/carekeep/carekeep/residency/evidence"
 	"github.com/carekeep/carekeep/residency/router"
 )
 
 type migrateCmd struct {
-	From    string   `help:"The site that the data leaves for good." placeholder:"SITE"`
-	To      []string `help:"A site that gets what it has; without one those that remain take over. May be repeated." placeholder:"SITE"`
-	Promote string   `help:"The site that decides from then on, where the one that does is left." placeholder:"SITE"`
-	Person  string   `help:"Who answers for it." placeholder:"NAME"`
-	Reason  string   `help:"Why; it never names a patient." placeholder:"TEXT"`
-	Rate    string   `help:"Limit what is read, bytes per second (suffixes k, M, G)." placeholder:"RATE"`
-	DryRun  bool     `help:"Show the plan, and change nothing." xor:"do"`
-	Resume  bool     `help:"Go on with a migration that was interrupted, and delete what a store would not let go earlier." xor:"do"`
-	NoLocks bool     `help:"Do not ask the store which objects it has locked."`
+	From    string         `help:"The site that the data leaves for good." placeholder:"SITE"`
+	To      []string       `help:"A site that gets what it has; without one those that remain take over. May be repeated." placeholder:"SITE"`
+	Promote string         `help:"The site that decides from then on, where the one that does is left." placeholder:"SITE"`
+	Person  string         `help:"Who answers for it." placeholder:"NAME"`
+	Cause   evidence.Cause `help:"Why: ${enum}." enum:",${causes}" default:""`
+	Rate    string         `help:"Limit what is read, bytes per second (suffixes k, M, G)." placeholder:"RATE"`
+	DryRun  bool           `help:"Show the plan, and change nothing." xor:"do"`
+	Resume  bool           `help:"Go on with a migration that was interrupted, and delete what a store would not let go earlier." xor:"do"`
+	NoLocks bool           `help:"Do not ask the store which objects it has locked."`
 }
 
 func (c *migrateCmd) Help() string {
@@ -35,8 +36,8 @@ func (c *migrateCmd) Run(a *app) error {
 	if err != nil {
 		return usageError{err}
 	}
-	if !c.Resume && (c.From == "" || c.Person == "" || c.Reason == "") {
-		return usageError{errors.New("a migration needs --from, --person and --reason; or --resume")}
+	if !c.Resume && (c.From == "" || c.Person == "" || c.Cause == "") {
+		return usageError{errors.New("a migration needs --from, --person and --cause; or --resume")}
 	}
 	s, err := a.openSites(true)
 	if err != nil {
@@ -58,7 +59,7 @@ func (c *migrateCmd) Run(a *app) error {
 		}
 		return residue(err)
 	}
-	plan, err := s.router.PlanMigration(a.ctx, router.Migration{From: c.From, To: c.To, Promote: c.Promote, Person: c.Person, Reason: c.Reason})
+	plan, err := s.router.PlanMigration(a.ctx, router.Migration{From: c.From, To: c.To, Promote: c.Promote, Person: c.Person, Cause: c.Cause})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/carekeep/carekeep/residency"
+	"github.com/carekeep/carekeep/residency/evidence"
 	"github.com/carekeep/carekeep/residency/router"
 )
 
@@ -322,11 +323,14 @@ func (a *app) reconciled(rep *router.ReconcileReport) {
 	}
 }
 
+// causes are the words of evidence for why somebody did something. Free text might name a patient.
+const causes = "only-copy,clinical-emergency,outage,mismatch,law-changed,contract-changed,provider-exit,maintenance,settled,other"
+
 type promoteCmd struct {
-	Site   string `arg:"" help:"The site that shall decide."`
-	Person string `help:"Who answers for it." required:"" placeholder:"NAME"`
-	Reason string `help:"Why; it never names a patient." required:"" placeholder:"TEXT"`
-	Force  bool   `help:"Go ahead with fewer sites than it takes to be sure that nothing reported is missed."`
+	Site   string         `arg:"" help:"The site that shall decide."`
+	Person string         `help:"Who answers for it." required:"" placeholder:"NAME"`
+	Cause  evidence.Cause `help:"Why: ${enum}." required:"" enum:"${causes}"`
+	Force  bool           `help:"Go ahead with fewer sites than it takes to be sure that nothing reported is missed."`
 }
 
 func (c *promoteCmd) Run(a *app) error {
@@ -334,7 +338,7 @@ func (c *promoteCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	rep, err := s.router.Promote(a.ctx, router.Promotion{Home: c.Site, Person: c.Person, Reason: c.Reason, Force: c.Force})
+	rep, err := s.router.Promote(a.ctx, router.Promotion{Home: c.Site, Person: c.Person, Cause: c.Cause, Force: c.Force})
 	if rep != nil {
 		a.reconciled(rep)
 	}
@@ -348,9 +352,9 @@ func (c *promoteCmd) Run(a *app) error {
 }
 
 type quarantineCmd struct {
-	Site   string `arg:"" help:"The site."`
-	Person string `help:"Who answers for it." required:"" placeholder:"NAME"`
-	Reason string `help:"Why; it never names a patient." required:"" placeholder:"TEXT"`
+	Site   string         `arg:"" help:"The site."`
+	Person string         `help:"Who answers for it." required:"" placeholder:"NAME"`
+	Cause  evidence.Cause `help:"Why: ${enum}." required:"" enum:"${causes}"`
 }
 
 func (c *quarantineCmd) Run(a *app) error {
@@ -358,7 +362,7 @@ func (c *quarantineCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return s.router.Quarantine(a.ctx, c.Site, c.Person, c.Reason)
+	return s.router.Quarantine(a.ctx, c.Site, c.Person, c.Cause)
 }
 
 type releaseCmd quarantineCmd
@@ -368,5 +372,5 @@ func (c *releaseCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return s.router.Release(a.ctx, c.Site, c.Person, c.Reason)
+	return s.router.Release(a.ctx, c.Site, c.Person, c.Cause)
 }

@@ -7,9 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"time"
 
 	"gocloud.dev/blob"
 
@@ -128,7 +126,7 @@ func (a *app) register(s *sites) (register.Register, error) {
 			Operator: e.Operator, Target: e.target(), Decision: v.Decision}
 		site.Target.Location = v.Location
 		if v.Quarantined {
-			site.Quarantined, site.Why = s.trail.shut(a, e.Name), "carekeep sites release ends it"
+			site.Quarantined, site.Why = v.Since, "carekeep sites release ends it"
 		}
 		if v.Answers {
 			if site.Objects, site.Bytes, err = a.tally(s.buckets[i]); err != nil {
@@ -146,10 +144,7 @@ func (a *app) register(s *sites) (register.Register, error) {
 			r.Heads = append(r.Heads, log.Head().String())
 		}
 	}
-	// The look at where a bucket is lives for a month and is renewed by every command: it needs nobody.
-	r.Warnings = slices.DeleteFunc(append([]register.Warning{}, register.Expiring(r)...), func(w register.Warning) bool {
-		return strings.HasPrefix(w.What, "decision, by evidence.")
-	})
+	r.Warnings = register.Expiring(r)
 	return r, nil
 }
 
@@ -168,25 +163,4 @@ func (a *app) tally(b *blob.Bucket) (objects, bytes int64, err error) {
 			bytes += o.Size
 		}
 	}
-}
-
-// shut is since when a site is in quarantine, as the evidence has it.
-func (t *trail) shut(a *app, site string) (since time.Time) {
-	for _, log := range t.logs {
-		if log == nil {
-			continue
-		}
-		for r, err := range log.Records(a.ctx) {
-			if err != nil {
-				break
-			}
-			if q, ok := r.Data.(evidence.Quarantine); ok && r.Site == site && !q.Released && r.Time.After(since) {
-				since = r.Time
-			}
-		}
-	}
-	if since.IsZero() { // it was begun by who keeps no evidence
-		return a.now()
-	}
-	return since
 }

@@ -92,7 +92,7 @@ func TestSites(t *testing.T) {
 	g.run(exitComplete, "restore", "latest", "--to", to)
 	require.FileExists(t, filepath.Join(to, "letters", "one.txt"))
 	g.run(exitUsage, "sites", "promote", "sydney", "--person", "Dr Ada")
-	out, _ = g.run(exitComplete, "sites", "promote", "sydney", "--person", "Dr Ada", "--reason", "fire")
+	out, _ = g.run(exitComplete, "sites", "promote", "sydney", "--person", "Dr Ada", "--cause", "outage")
 	require.Contains(t, out, "sydney decides now")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "db"), []byte("after the fire"), 0o600))
 	g.run(exitComplete, "backup", dir)
@@ -213,7 +213,7 @@ func TestDecideOtherDays(t *testing.T) {
 func TestEvidenceAndRegister(t *testing.T) {
 	g := newGroup(t, `{"mustReach": 2}`, three...)
 	g.run(exitComplete, "init")
-	g.run(exitComplete, "sites", "quarantine", "melbourne", "--person", "Dr Ada", "--reason", "a disk smells")
+	g.run(exitComplete, "sites", "quarantine", "melbourne", "--person", "Dr Ada", "--cause", "maintenance")
 	g.at = g.at.Add(time.Hour)
 	g.run(exitComplete, "backup", tree(t))
 	out, _ := g.run(exitComplete, "sites", "evidence", "--out", g.path("trail.jsonl"), "--json")
@@ -252,7 +252,7 @@ func TestEvidenceAndRegister(t *testing.T) {
 	g.run(exitUsage, "sites", "register", "--out", g.path("places.pdf"))
 	out, _ = g.run(exitComplete, "sites", "status")
 	require.Contains(t, out, "in quarantine")
-	g.run(exitComplete, "sites", "release", "melbourne", "--person", "Dr Ada", "--reason", "a new disk")
+	g.run(exitComplete, "sites", "release", "melbourne", "--person", "Dr Ada", "--cause", "settled")
 	out, _ = g.run(exitComplete, "sites", "reconcile", "--json")
 	require.NotZero(t, last(t, out, "reconciled")["sites"].(map[string]any)["melbourne"].(map[string]any)["copied"])
 }
@@ -351,7 +351,7 @@ func TestMigrate(t *testing.T) {
 	dir := tree(t)
 	g.run(exitComplete, "init")
 	g.run(exitComplete, "backup", dir)
-	person := []string{"--person", "Dr Ada", "--reason", "the contract ended"}
+	person := []string{"--person", "Dr Ada", "--cause", "contract-changed"}
 	migrate := func(want int, args ...string) (string, string) {
 		t.Helper()
 		return g.run(want, append(append([]string{"sites", "migrate"}, args...), person...)...)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/carekeep/carekeep/backup/dirblob"
 	"github.com/carekeep/carekeep/residency"
+	"github.com/carekeep/carekeep/residency/evidence"
 	"github.com/carekeep/carekeep/residency/register"
 	"github.com/carekeep/carekeep/residency/router"
 )
@@ -137,7 +138,7 @@ func (c *clinic) newOffice(ctx context.Context) (string, error) {
 	if err := c.openSites(ctx, wanted, sydney, melbourne, office); err != nil {
 		return "", err
 	}
-	rep, err := c.router.Promote(ctx, router.Promotion{Home: sydney, Person: "Dr Ada", Reason: "the office burned down"})
+	rep, err := c.router.Promote(ctx, router.Promotion{Home: sydney, Person: "Dr Ada", Cause: evidence.CauseOutage})
 	if err != nil {
 		return "", err
 	}

@@ -9,6 +9,7 @@ import (
 	"gocloud.dev/blob/memblob"
 
 	"github.com/carekeep/carekeep/residency"
+	"github.com/carekeep/carekeep/residency/evidence"
 	"github.com/carekeep/carekeep/residency/router"
 )
 
@@ -33,7 +34,7 @@ func Example() {
 	_ = disk.Close()
 	data, err := r.Bucket().ReadAll(ctx, "log/1")
 	fmt.Println(string(data), err)
-	_, err = r.Promote(ctx, router.Promotion{Home: "sydney", Person: "Dr Ada", Reason: "burglary"})
+	_, err = r.Promote(ctx, router.Promotion{Home: "sydney", Person: "Dr Ada", Cause: evidence.CauseOutage})
 	fmt.Println(err, r.Bucket().WriteAll(ctx, "log/2", []byte("next"), &blob.WriterOptions{IfNotExist: true}))
 	// Output:
 	// entry <nil>

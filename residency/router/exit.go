@@ -92,7 +92,7 @@ func (r *Router) PlanExit(ctx context.Context, leave string) (*ExitPlan, error) 
 			e.To = append(e.To, t.Site)
 		}
 	}
-	return p, r.evidence(ctx, string(evidence.KindExit), leave, e)
+	return p, r.evidence(ctx, evidence.KindExit, leave, e)
 }
 
 func rankTarget(t ExitTarget) int {
@@ -159,7 +159,7 @@ func (r *Router) Drill(ctx context.Context, from string, to Site, opts *DrillOpt
 	if err != nil {
 		v.Outcome = evidence.OutcomeFailed
 	}
-	return d.report, errors.Join(err, r.evidence(context.WithoutCancel(ctx), string(evidence.KindDrill), from, v))
+	return d.report, errors.Join(err, r.evidence(context.WithoutCancel(ctx), evidence.KindDrill, from, v))
 }
 
 // drill is a rehearsal under way.

@@ -23,19 +23,19 @@ func Expiring(site string, d residency.Decision, t residency.Target, o *residenc
 			out = warn(out, now, site, what, ends)
 		}
 	}
-	// The age of the look and the override have warnings of their own.
-	if d.ExpiresBy == "" {
-		add("the decision", d.Expires)
-	} else if !strings.HasPrefix(d.ExpiresBy, "evidence.") && !strings.HasPrefix(d.ExpiresBy, "override ") {
-		add("the decision that rests on "+d.ExpiresBy, d.Expires)
-	}
-	for _, why := range d.Reasons {
-		if why.Verdict == residency.Allowed && why.Rule != "" && why.Rule != d.ExpiresBy && !why.Until.IsZero() {
-			add("the decision that rests on "+why.Rule, why.Until.UTC())
+	// Papers, the age of the look and the override have warnings of their own.
+	for _, e := range endings(d) {
+		own := strings.HasPrefix(e.By, "paper ") || strings.HasPrefix(e.By, "evidence.") || strings.HasPrefix(e.By, "override ")
+		switch {
+		case own:
+		case e.By == "":
+			add("the decision", e.At)
+		default:
+			add("the decision that rests on "+e.By, e.At)
 		}
 	}
 	for _, p := range t.Papers {
-		if !p.Refuted && !p.Until.IsZero() && "paper "+p.Kind != d.ExpiresBy {
+		if !p.Refuted && !p.Until.IsZero() {
 			add("the paper "+p.Kind, p.Until.UTC())
 		}
 	}
@@ -49,4 +49,12 @@ func Expiring(site string, d residency.Decision, t residency.Target, o *residenc
 	}
 	slices.SortStableFunc(out, func(a, b Warning) int { return a.Ends.Compare(b.Ends) })
 	return out
+}
+
+// endings are those that a decision names. A [Decider] of somebody else's may name the first alone.
+func endings(d residency.Decision) []residency.Ending {
+	if len(d.Endings) == 0 && !d.Expires.IsZero() {
+		return []residency.Ending{{At: d.Expires, By: d.ExpiresBy}}
+	}
+	return d.Endings
 }

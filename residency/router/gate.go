@@ -8,13 +8,15 @@ import (
 	"time"
 
 	"github.com/carekeep/carekeep/residency"
+	"github.com/carekeep/carekeep/residency/evidence"
 )
 
 // longestDecision is how long a decision is used before it is made again, whatever it says of its end: a rule may
 // begin as well as end.
 const longestDecision = time.Hour
 
-// decide returns whether data may rest at the site, from the last decision as long as that holds.
+// decide returns whether more data may go to the site, from the last decision as long as that holds. Whether what is
+// there may stay, and so be read, is decided with it: an override can allow the one and not the other.
 func (r *Router) decide(ctx context.Context, s *site) (residency.Decision, error) {
 	now := r.o.Now()
 	s.mu.Lock()
@@ -22,36 +24,27 @@ func (r *Router) decide(ctx context.Context, s *site) (residency.Decision, error
 		defer s.mu.Unlock()
 		return s.decision, nil
 	}
-	target := s.Target
-	target.Location = s.location
 	s.mu.Unlock()
 
-	req := residency.Request{Subject: r.subject, Purpose: r.o.Purpose, Target: target, Now: now}
-	if o, ok := r.o.Overrides[s.Name]; ok {
-		req.Override = &o
-	}
-	d, err := r.rules.Decide(req)
-	if err != nil {
-		// A question that the rules cannot take is not answered with yes.
-		d = residency.Decision{Verdict: residency.Unknown, Now: now, Warnings: []string{"the rules could not decide"}}
-	}
+	d, stay := r.ask(r.rules, s, residency.Day{}, false), r.ask(r.rules, s, residency.Day{}, true)
 	s.mu.Lock()
-	changed := s.recheck.IsZero() || !sameDecision(s.decision, d)
-	s.decision, s.decided = d, now
+	changed := s.recheck.IsZero() || !sameDecision(s.decision, d) || !sameDecision(s.stay, stay)
+	s.decision, s.stay, s.decided = d, stay, now
 	s.recheck = now.Add(longestDecision)
-	if !d.Expires.IsZero() && d.Expires.Before(s.recheck) {
-		s.recheck = d.Expires
+	for _, ends := range []time.Time{d.Expires, stay.Expires} {
+		if !ends.IsZero() && ends.Before(s.recheck) {
+			s.recheck = ends
+		}
 	}
 	s.mu.Unlock()
 	if !changed {
 		return d, nil
 	}
-	if err := r.evidence(ctx, "decision", s.Name, d); err != nil {
+	if err := r.evidence(ctx, evidence.KindDecision, s.Name, d); err != nil {
 		return d, err
 	}
-	if d.Override != nil {
-		err = r.evidence(ctx, "override", s.Name, d.Override)
-		return d, err
+	if stay.Override != nil {
+		return d, r.evidence(ctx, evidence.KindOverride, s.Name, *stay.Override)
 	}
 	return d, nil
 }
@@ -68,17 +61,12 @@ func sameDecision(a, b residency.Decision) bool {
 		a.ExpiresBy == b.ExpiresBy && over(a) == over(b)
 }
 
-// lawful says what a decision permits. An override that is not for writing lets what is there stay and be read.
-func lawful(d residency.Decision) (write, read bool) {
-	read = d.Verdict == residency.Allowed || d.Override != nil && !d.Override.Write
-	return d.Verdict == residency.Allowed && (d.Override == nil || d.Override.Write || d.Rules == residency.Allowed), read
-}
-
-// mayRead reports whether the site may be read from.
+// mayRead reports whether what is at the site may stay there, and so be read.
 func (r *Router) mayRead(ctx context.Context, s *site) bool {
-	d, err := r.decide(ctx, s)
-	_, read := lawful(d)
-	return err == nil && read
+	_, err := r.decide(ctx, s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return err == nil && s.stay.Verdict == residency.Allowed
 }
 
 // plan is where a write goes.
@@ -176,7 +164,7 @@ func (r *Router) legal(ctx context.Context) ([]*site, error) {
 		}
 		holder := s.Target.Custody.Holder
 		inside := holder == residency.ProviderHeld || holder == residency.HolderUnknown
-		if write, _ := lawful(d); write && !s.ReadOnly && !s.isQuarantined() && !(r.o.Placement.KeysOutside && inside) {
+		if d.Verdict == residency.Allowed && !s.ReadOnly && !s.isQuarantined() && !(r.o.Placement.KeysOutside && inside) {
 			out = append(out, s)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/carekeep/carekeep/residency"
+	"github.com/carekeep/carekeep/residency/evidence"
 	"github.com/carekeep/carekeep/residency/router"
 )
 
@@ -38,7 +39,7 @@ func (l *law) Decide(q residency.Request) (residency.Decision, error) {
 	d.Rules = d.Verdict
 	if q.Override != nil && d.Verdict != residency.Allowed && q.Now.Before(q.Override.Until) {
 		d.Override = q.Override
-		if q.Override.Write {
+		if q.Override.Write || q.Existing {
 			d.Verdict = residency.Allowed
 		}
 	}
@@ -57,11 +58,15 @@ type diary struct {
 	lines []string
 }
 
-func (d *diary) note(_ context.Context, kind, site string, data any) error {
+// note takes what the evidence would take.
+func (d *diary) note(_ context.Context, kind evidence.Kind, site string, data any) error {
+	if err := evidence.Check(kind, site, data); err != nil {
+		return err
+	}
 	b, err := json.Marshal(data)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.lines = append(d.lines, kind+" "+site+" "+string(b))
+	d.lines = append(d.lines, string(kind)+" "+site+" "+string(b))
 	return err
 }
 
@@ -257,11 +262,12 @@ func TestProbes(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, create(r2, "4", "x"))
 		require.Empty(t, users(w.stores["b"])["4"])
-		require.NoError(t, r2.Release(ctx, "b", "Dr Ada", "the provider moved it back"))
+		require.NoError(t, r2.Release(ctx, "b", "Dr Ada", evidence.CauseSettled))
 		require.NoError(t, create(r2, "5", "x"))
 		require.NotEmpty(t, users(w.stores["b"])["5"])
-		require.Error(t, r2.Release(ctx, "b", "", ""))
-		require.ErrorIs(t, r2.Quarantine(ctx, "x", "Dr Ada", "no such site"), router.ErrSites)
+		require.ErrorIs(t, r2.Release(ctx, "b", "", evidence.CauseSettled), router.ErrSites)
+		require.ErrorIs(t, r2.Release(ctx, "b", "Dr Ada", "because Anna Meyer called"), router.ErrSites)
+		require.ErrorIs(t, r2.Quarantine(ctx, "x", "Dr Ada", evidence.CauseOther), router.ErrSites)
 
 		// A probe that fails makes nothing better than it was declared.
 		fails = true
@@ -367,4 +373,58 @@ func TestFilledHome(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, create(r, "new", "y"))
 	require.NoError(t, w.check(2, map[string]string{"old": "x", "new": "y"}))
+}
+
+// TestTheRulesThemselves puts the rules that ship between a practice and a bucket abroad.
+func TestTheRulesThemselves(t *testing.T) {
+	rules, err := residency.Rules()
+	require.NoError(t, err)
+	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	w := newWorld(t, 1, "a", "b")
+	german := residency.Subject{Class: residency.Identifiable, Origins: []residency.Place{"DE"}}
+	sites := w.process().sites()
+	sites[0].Target.Location = residency.Location{Places: []residency.Place{"DE"}}
+	listed := residency.Paper{Kind: "dpf-listing", Subject: "the provider", Checked: residency.Day{Year: 2026, Month: 11, Day: 30}}
+	sites[1].Target = residency.Target{
+		Location: residency.Location{Provider: "aws", Region: "us-east-1", Level: residency.Observed, At: now.Add(-time.Hour)},
+		Exposure: residency.Exposure{Operator: "US", Parent: "US"}, Papers: []residency.Paper{listed},
+	}
+	o := w.opts
+	notes := &diary{}
+	o.Evidence = notes.note
+	o.Now = func() time.Time { return now }
+	r, err := router.Open(t.Context(), rules, german, sites, &o)
+	require.NoError(t, err)
+	require.NoError(t, create(r, "1", "x"))
+	require.NotEmpty(t, users(w.stores["b"])["1"], "the listing permits it")
+
+	// The court ends the decision: nothing more goes there, and what is there is not read either.
+	ended, err := rules.EndRule("eu-gdpr.adequacy.us-dpf", residency.Day{Year: 2026, Month: 12, Day: 1})
+	require.NoError(t, err)
+	r, err = router.Open(t.Context(), ended, german, sites, &o)
+	require.NoError(t, err)
+	require.NoError(t, create(r, "2", "x"))
+	require.Empty(t, users(w.stores["b"])["2"])
+	p := w.process()
+	p.cut(true, "a")
+	abroad := p.sites()
+	abroad[0].Target, abroad[1].Target = sites[0].Target, sites[1].Target
+	r, err = router.Open(t.Context(), ended, german, abroad, &o)
+	require.NoError(t, err)
+	_, err = r.Bucket().ReadAll(t.Context(), "1")
+	require.ErrorIs(t, err, router.ErrUnknown)
+
+	// It is the only copy, and somebody answers for reading it. That allows no more to be added.
+	o.Overrides = map[string]residency.Override{"b": {ID: "o-1", Person: "Dr Ada", Reason: "the only copy", From: now.Add(-time.Hour), Until: now.Add(time.Hour)}}
+	r, err = router.Open(t.Context(), ended, german, abroad, &o)
+	require.NoError(t, err)
+	got, err := r.Bucket().ReadAll(t.Context(), "1")
+	require.NoError(t, err)
+	require.Equal(t, "x", string(got))
+	require.Equal(t, 1, notes.count("override b"))
+	p.cut(false, "a")
+	r, err = router.Open(t.Context(), ended, german, abroad, &o)
+	require.NoError(t, err)
+	require.NoError(t, create(r, "3", "x"))
+	require.Empty(t, users(w.stores["b"])["3"])
 }

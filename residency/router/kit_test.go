@@ -15,6 +15,7 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/carekeep/carekeep/internal/faultstore"
+	"github.com/carekeep/carekeep/residency/evidence"
 	"github.com/carekeep/carekeep/residency/router"
 )
 
@@ -158,7 +159,7 @@ func confirm(r *router.Router, key, data string) error {
 }
 
 func promote(r *router.Router, home string, force bool) error {
-	_, err := r.Promote(context.Background(), router.Promotion{Home: home, Person: "Dr Ada", Reason: "test", Force: force})
+	_, err := r.Promote(context.Background(), router.Promotion{Home: home, Person: "Dr Ada", Cause: evidence.CauseOther, Force: force})
 	return err
 }
 

@@ -115,7 +115,7 @@ func (r *Router) claimMove(ctx context.Context, plan *MigrationPlan) (*moveRecor
 		}
 		rec := &moveRecord{
 			V: recordVersion, N: highest + 1, ID: plan.Digest[:32], Plan: plan.Digest, From: plan.From, To: plan.To, Promote: plan.Promote,
-			Home: home.Name, Person: plan.Person, Reason: plan.Reason, Cause: string(plan.Cause), At: plan.Made,
+			Home: home.Name, Person: plan.Person, Cause: plan.Cause, At: plan.Made,
 		}
 		for _, s := range plan.Sites {
 			if slices.Contains(plan.To, s.Site) && s.Facts != "" {
@@ -125,7 +125,7 @@ func (r *Router) claimMove(ctx context.Context, plan *MigrationPlan) (*moveRecor
 		// Of two that begin at once, the home site takes one.
 		err = home.put(ctx, rec.name(), rec)
 		if err == nil {
-			return rec, r.evidence(ctx, string(evidence.KindMove), rec.From, rec.evidence(evidence.Planned, plan.Objects, plan.Bytes))
+			return rec, r.evidence(ctx, evidence.KindMove, rec.From, rec.evidence(evidence.Planned, plan.Objects, plan.Bytes))
 		}
 		if !errors.Is(err, errOtherRecord) {
 			return nil, r.homeDown(ctx, err)
@@ -135,7 +135,7 @@ func (r *Router) claimMove(ctx context.Context, plan *MigrationPlan) (*moveRecor
 
 // evidence is a step of a migration for the records.
 func (m *moveRecord) evidence(stage evidence.Stage, objects, bytes int64) evidence.Move {
-	v := evidence.Move{ID: m.ID, From: m.From, Stage: stage, Cause: evidence.Cause(m.Cause), Objects: objects, Bytes: bytes}
+	v := evidence.Move{ID: m.ID, From: m.From, Stage: stage, Cause: m.Cause, Objects: objects, Bytes: bytes}
 	if len(m.To) > 0 {
 		v.To = m.To[0]
 	}
@@ -214,7 +214,7 @@ func (m *mover) run(ctx context.Context) error {
 		if err := s.do(ctx); err != nil {
 			return err
 		}
-		if err := m.r.evidence(ctx, string(evidence.KindMove), m.rec.From, m.rec.evidence(s.stage, m.done.Objects, m.done.Bytes)); err != nil {
+		if err := m.r.evidence(ctx, evidence.KindMove, m.rec.From, m.rec.evidence(s.stage, m.done.Objects, m.done.Bytes)); err != nil {
 			return err
 		}
 		if err := m.mark(ctx, &phaseRecord{V: recordVersion, Phase: s.phase}); err != nil {

@@ -35,11 +35,9 @@ type Migration struct {
 	// remain take over. Every process that writes must have been given them before.
 	To []string `json:"to,omitempty"`
 	// Promote is the site that becomes home where From is; see [Router.Promote].
-	Promote string `json:"promote,omitempty"`
-	Person  string `json:"person"` // who answers for it
-	Reason  string `json:"reason"`
-	// Cause is the reason in a word, for evidence; default evidence.CauseOther.
-	Cause evidence.Cause `json:"cause,omitempty"`
+	Promote string         `json:"promote,omitempty"`
+	Person  string         `json:"person"` // who answers for it
+	Cause   evidence.Cause `json:"cause"`
 }
 
 // MigrationPlan is what a migration would do. It is data: it can be printed, compared, signed and kept.
@@ -129,8 +127,8 @@ func (r *Router) checkMigration(e *epochRecord, m Migration) ([]string, error) {
 	bad := func(format string, args ...any) ([]string, error) {
 		return nil, fmt.Errorf("%w: %s", ErrSites, fmt.Sprintf(format, args...))
 	}
-	if m.Person == "" || m.Reason == "" {
-		return bad("a migration needs a person and a reason")
+	if err := r.answerable(evidence.KindPromotion, evidence.Promotion{To: m.From, Person: m.Person, Cause: m.Cause}); err != nil {
+		return nil, err
 	}
 	if r.site(m.From) == nil || !slices.Contains(e.Sites, m.From) {
 		return bad("there is no enrolled site %s to move from", m.From)

@@ -171,7 +171,7 @@ func TestAPlanThatIsStaleOrAlteredIsRefused(t *testing.T) {
 	_, err = r.Migrate(t.Context(), plan, nil)
 	require.ErrorIs(t, err, router.ErrStale, "the set of sites has changed")
 	for _, m := range []router.Migration{migration("b", "c"), migration("x", "c"), migration("a", "a"), migration("c", "nowhere"),
-		{From: "a", Person: "Dr Ada", Reason: "test"}, {From: "c", To: []string{"b"}}, {From: "c", To: []string{"b"}, Promote: "b", Person: "Dr Ada", Reason: "test"}} {
+		{From: "a", Person: "Dr Ada", Cause: evidence.CauseOther}, {From: "c", To: []string{"b"}}, {From: "c", To: []string{"b"}, Promote: "b", Person: "Dr Ada", Cause: evidence.CauseOther}} {
 		_, err = r.PlanMigration(t.Context(), m)
 		require.ErrorIs(t, err, router.ErrSites, "%+v", m)
 	}
@@ -402,13 +402,9 @@ func TestNothingOfAMigrationNamesAKey(t *testing.T) {
 	log, err := evidence.Open(t.Context(), memblob.OpenBucket(nil), "e/", nil)
 	require.NoError(t, err)
 	notes := &diary{}
-	w.opts.Evidence = func(ctx context.Context, kind, site string, data any) error {
+	w.opts.Evidence = func(ctx context.Context, kind evidence.Kind, site string, data any) error {
 		_ = notes.note(ctx, kind, site, data)
-		switch kind {
-		case "move", "proof", "placement", "exit", "drill", "residual":
-			return log.Append(ctx, evidence.Kind(kind), site, data)
-		}
-		return nil
+		return log.Append(ctx, kind, site, data)
 	}
 	r := w.open()
 	require.NoError(t, create(r, "patients/meyer-anna", "x"))

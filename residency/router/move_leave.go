@@ -40,7 +40,7 @@ func (m *mover) leave(ctx context.Context) error {
 	if m.report.Locked.Objects > 0 {
 		return m.residue(ctx)
 	}
-	if err := m.r.evidence(ctx, string(evidence.KindMove), m.rec.From, m.rec.evidence(evidence.Done, m.report.Deleted, 0)); err != nil {
+	if err := m.r.evidence(ctx, evidence.KindMove, m.rec.From, m.rec.evidence(evidence.Done, m.report.Deleted, 0)); err != nil {
 		return err
 	}
 	if err := m.mark(ctx, &phaseRecord{V: recordVersion, Phase: phaseDone}); err != nil {
@@ -274,7 +274,7 @@ func (m *mover) prove(ctx context.Context) error {
 	}
 	p.Digest = hex.EncodeToString(all.Sum(nil))
 	v := evidence.Proof{Move: m.rec.ID, From: m.rec.From, To: m.desk.Name, Objects: p.Objects, Bytes: p.Bytes, Digest: p.Digest, Decisions: p.Decisions}
-	if err := m.r.evidence(ctx, string(evidence.KindProof), m.rec.From, v); err != nil {
+	if err := m.r.evidence(ctx, evidence.KindProof, m.rec.From, v); err != nil {
 		return err
 	}
 	err := m.mark(ctx, &phaseRecord{V: recordVersion, Phase: phaseProved, Proof: p})
@@ -316,7 +316,7 @@ func (m *mover) recall(ctx context.Context) error {
 func (m *mover) residue(ctx context.Context) error {
 	v := m.report.Locked
 	v.Until = v.Until.UTC()
-	err := m.r.evidence(ctx, string(evidence.KindResidual), m.rec.From, evidence.Residual{
+	err := m.r.evidence(ctx, evidence.KindResidual, m.rec.From, evidence.Residual{
 		Move: m.rec.ID, Objects: v.Objects, Bytes: v.Bytes, Until: v.Until, Shredded: m.o.Shredded,
 	})
 	if err != nil {

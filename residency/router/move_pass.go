@@ -205,7 +205,7 @@ func (m *mover) owes(ctx context.Context, key string) (bool, error) {
 // fill changes the set of sites, and then brings to the targets what was written until then.
 func (m *mover) fill(ctx context.Context) error {
 	if m.mustPromote() {
-		if _, err := m.r.Promote(ctx, Promotion{Home: m.rec.Promote, Person: m.rec.Person, Reason: m.rec.Reason}); err != nil {
+		if _, err := m.r.Promote(ctx, Promotion{Home: m.rec.Promote, Person: m.rec.Person, Cause: m.rec.Cause}); err != nil {
 			return err
 		}
 		if err := m.prepare(ctx); err != nil { // the new home site must know of the migration
@@ -313,7 +313,7 @@ func (m *mover) change(ctx context.Context) error {
 	if err := m.r.switchTo(ctx, m.rec, sites, fill, append(left, m.from.Name)); err != nil {
 		return err
 	}
-	return m.r.evidence(ctx, string(evidence.KindMove), m.rec.From, m.rec.evidence(evidence.Switched, 0, 0))
+	return m.r.evidence(ctx, evidence.KindMove, m.rec.From, m.rec.evidence(evidence.Switched, 0, 0))
 }
 
 // fillFrom is the second pass, over everything that the home site has.

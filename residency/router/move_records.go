@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/carekeep/carekeep/residency/evidence"
 )
 
 // Names of the records of migrations.
@@ -34,17 +36,16 @@ type moveRecord struct {
 	V int `json:"v"`
 	N int `json:"n"`
 	// ID is the beginning of the plan's digest.
-	ID      string    `json:"id"`
-	Plan    string    `json:"plan"`
-	From    string    `json:"from"`
-	To      []string  `json:"to,omitempty"`
-	Promote string    `json:"promote,omitempty"`
-	Home    string    `json:"home"` // in the beginning
-	Person  string    `json:"person"`
-	Reason  string    `json:"reason"`
-	Cause   string    `json:"cause,omitempty"`
-	Facts   []string  `json:"facts,omitempty"` // digests of the targets' decisions
-	At      time.Time `json:"at"`
+	ID      string         `json:"id"`
+	Plan    string         `json:"plan"`
+	From    string         `json:"from"`
+	To      []string       `json:"to,omitempty"`
+	Promote string         `json:"promote,omitempty"`
+	Home    string         `json:"home"` // in the beginning
+	Person  string         `json:"person"`
+	Cause   evidence.Cause `json:"cause"`
+	Facts   []string       `json:"facts,omitempty"` // digests of the targets' decisions
+	At      time.Time      `json:"at"`
 }
 
 func (m *moveRecord) name() string { return movePrefix + fmt.Sprintf("%08d", m.N) }

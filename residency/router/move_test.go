@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/carekeep/carekeep/residency/evidence"
 	"github.com/carekeep/carekeep/residency/router"
 )
 
@@ -24,7 +25,7 @@ func newMoveWorld(t testing.TB, enrolled int, names ...string) *world {
 }
 
 func migration(from string, to ...string) router.Migration {
-	return router.Migration{From: from, To: to, Person: "Dr Ada", Reason: "test"}
+	return router.Migration{From: from, To: to, Person: "Dr Ada", Cause: evidence.CauseOther}
 }
 
 func planned(t testing.TB, r *router.Router, m router.Migration) *router.MigrationPlan {
@@ -89,8 +90,8 @@ func TestMigrate(t *testing.T) {
 		m        router.Migration
 	}{
 		{"a copy to a spare site", 2, migration("b", "c")},
-		{"the home site to a spare site", 2, router.Migration{From: "a", To: []string{"c"}, Promote: "b", Person: "Dr Ada", Reason: "test"}},
-		{"the home site to one that becomes home", 2, router.Migration{From: "a", To: []string{"c"}, Promote: "c", Person: "Dr Ada", Reason: "test"}},
+		{"the home site to a spare site", 2, router.Migration{From: "a", To: []string{"c"}, Promote: "b", Person: "Dr Ada", Cause: evidence.CauseOther}},
+		{"the home site to one that becomes home", 2, router.Migration{From: "a", To: []string{"c"}, Promote: "c", Person: "Dr Ada", Cause: evidence.CauseOther}},
 		{"to those that remain", 3, migration("b")},
 		{"to one that is enrolled", 3, migration("b", "c")},
 		{"to two sites", 2, migration("b", "c", "d")},
@@ -130,7 +131,7 @@ func TestMigrate(t *testing.T) {
 func TestMigrationIsResumedWhereverItWasKilled(t *testing.T) {
 	for _, m := range []router.Migration{
 		migration("b", "c"),
-		{From: "a", To: []string{"c"}, Promote: "b", Person: "Dr Ada", Reason: "test"},
+		{From: "a", To: []string{"c"}, Promote: "b", Person: "Dr Ada", Cause: evidence.CauseOther},
 	} {
 		for _, lost := range []bool{true, false} {
 			for n := 1; ; n++ {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/carekeep/carekeep/residency"
+	"github.com/carekeep/carekeep/residency/evidence"
 )
 
 // probeDue asks where the site is, if that was long ago.
@@ -19,13 +20,6 @@ func (r *Router) probeDue(ctx context.Context, s *site) error {
 		return nil
 	}
 	return r.probe(ctx, s)
-}
-
-// probeEvidence is what is recorded of a probe.
-type probeEvidence struct {
-	Observed residency.Location `json:"observed,omitzero"`
-	Matches  bool               `json:"matches"`
-	Failed   bool               `json:"failed,omitempty"`
 }
 
 // probe asks where the site is. What is observed counts for the rules; what contradicts the declaration puts the site
@@ -50,20 +44,29 @@ func (r *Router) probe(ctx context.Context, s *site) error {
 		}
 		s.mu.Unlock()
 		r.log("the site could not be probed", s.Name, err)
-		return r.evidence(ctx, "probe", s.Name, probeEvidence{Failed: true})
+		return r.evidence(ctx, evidence.KindProbe, s.Name, evidence.Probe{Outcome: evidence.OutcomeUnreachable, Declared: where(s.Target.Location)})
 	}
 	matches := sameLocation(s.Target.Location, at)
 	s.probed = r.o.Now()
 	s.location = at
 	s.recheck = s.probed // decide anew
 	s.mu.Unlock()
-	if err := r.evidence(ctx, "probe", s.Name, probeEvidence{Observed: at, Matches: matches}); err != nil {
+	seen := evidence.Probe{Outcome: evidence.OutcomeOK, Declared: where(s.Target.Location), Found: where(at)}
+	if !matches {
+		seen.Outcome = evidence.OutcomeMismatch
+	}
+	if err := r.evidence(ctx, evidence.KindProbe, s.Name, seen); err != nil {
 		return err
 	}
 	if matches || s.isQuarantined() {
 		return nil
 	}
-	return r.Quarantine(ctx, s.Name, "router", "the probe found another location than was declared")
+	return r.setQuarantine(ctx, s.Name, evidence.Quarantine{Cause: evidence.CauseMismatch})
+}
+
+// where is a location as evidence has it.
+func where(l residency.Location) evidence.Where {
+	return evidence.Where{Provider: l.Provider, Region: l.Region, Redundancy: l.Redundancy, Places: l.Places, Level: int(l.Level)}
 }
 
 // sameLocation reports whether an observation agrees with a declaration: what was declared was found, and no place

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/carekeep/carekeep/residency"
+	"github.com/carekeep/carekeep/residency/evidence"
 )
 
 // Promotion makes a site the home site.
 type Promotion struct {
 	Home   string // the site
 	Person string // who answers for it
-	Reason string
+	Cause  evidence.Cause
 	// Force goes ahead with fewer sites than it takes to be sure that every reported write is known. What is missed
 	// is brought back when the missing sites are reconciled. It is recorded.
 	Force bool
@@ -32,8 +33,8 @@ func (r *Router) Promote(ctx context.Context, pr Promotion) (*ReconcileReport, e
 	if home == nil {
 		return nil, fmt.Errorf("%w: there is no site %s", ErrSites, pr.Home)
 	}
-	if pr.Person == "" || pr.Reason == "" {
-		return nil, fmt.Errorf("%w: a promotion needs a person and a reason", ErrSites)
+	if err := r.answerable(evidence.KindPromotion, evidence.Promotion{To: pr.Home, Person: pr.Person, Cause: pr.Cause}); err != nil {
+		return nil, err
 	}
 	r.gate.Lock()
 	defer r.gate.Unlock()
@@ -51,7 +52,7 @@ func (r *Router) Promote(ctx context.Context, pr Promotion) (*ReconcileReport, e
 	_, must := r.o.Placement.among(len(sites))
 	e := &epochRecord{
 		V: recordVersion, N: old.N + 1, ID: randomID(), Home: home.Name, Sites: sites, Left: old.Left, MustReach: must,
-		Person: pr.Person, Reason: pr.Reason, At: r.o.Now().UTC().Truncate(time.Second), Previous: old.ID, Forced: pr.Force,
+		Person: pr.Person, Cause: pr.Cause, At: r.o.Now().UTC().Truncate(time.Second), Previous: old.ID, Forced: pr.Force,
 	}
 	claimed, err := r.claim(ctx, old, e)
 	if cerr := ctx.Err(); cerr != nil && err != nil {
@@ -60,7 +61,9 @@ func (r *Router) Promote(ctx context.Context, pr Promotion) (*ReconcileReport, e
 	if err != nil {
 		return nil, err
 	}
-	if err := r.evidence(ctx, "promotion", home.Name, e); err != nil {
+	begun := evidence.Promotion{Epoch: int64(e.N), From: old.Home, To: e.Home, Person: e.Person, Cause: e.Cause, Forced: e.Forced,
+		Reached: len(claimed), Sites: len(r.sites)}
+	if err := r.evidence(ctx, evidence.KindPromotion, home.Name, begun); err != nil {
 		return nil, err
 	}
 	r.epoch.Store(e)
@@ -74,7 +77,7 @@ func (r *Router) mayPromote(ctx context.Context, home *site) error {
 	if err != nil {
 		return err
 	}
-	if write, _ := lawful(d); !write || home.ReadOnly || home.isQuarantined() {
+	if d.Verdict != residency.Allowed || home.ReadOnly || home.isQuarantined() {
 		return &DeniedError{Decisions: map[string]residency.Decision{home.Name: d}, Lacks: []string{"the home site"}}
 	}
 	return nil

@@ -5,37 +5,46 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/carekeep/carekeep/residency/evidence"
 )
 
 // Quarantine takes a site out of use until [Router.Release], also for other routers that open later: nothing is
 // written there, and it is read only for what no other site has. What it misses is owed to it.
-func (r *Router) Quarantine(ctx context.Context, site, person, reason string) error {
-	return r.setQuarantine(ctx, site, person, reason, true)
+func (r *Router) Quarantine(ctx context.Context, site, person string, cause evidence.Cause) error {
+	return r.byPerson(ctx, site, evidence.Quarantine{Person: person, Cause: cause})
 }
 
 // Release ends a quarantine. The site's copies count again at once; reconcile deeply if they may be wrong.
-func (r *Router) Release(ctx context.Context, site, person, reason string) error {
-	return r.setQuarantine(ctx, site, person, reason, false)
+func (r *Router) Release(ctx context.Context, site, person string, cause evidence.Cause) error {
+	return r.byPerson(ctx, site, evidence.Quarantine{Released: true, Person: person, Cause: cause})
 }
 
-func (r *Router) setQuarantine(ctx context.Context, name, person, reason string, on bool) error {
+func (r *Router) byPerson(ctx context.Context, name string, q evidence.Quarantine) error {
+	if q.Person == "" {
+		return fmt.Errorf("%w: a quarantine needs a person who answers for it", ErrSites)
+	}
+	return r.setQuarantine(ctx, name, q)
+}
+
+func (r *Router) setQuarantine(ctx context.Context, name string, q evidence.Quarantine) error {
 	s := r.site(name)
 	if s == nil {
 		return fmt.Errorf("%w: there is no site %s", ErrSites, name)
 	}
-	if person == "" || reason == "" {
-		return fmt.Errorf("%w: a quarantine needs a person and a reason", ErrSites)
+	if err := r.answerable(evidence.KindQuarantine, q); err != nil {
+		return err
 	}
 	if err := r.readQuarantine(ctx); err != nil {
 		return err
 	}
 	s.mu.Lock()
-	rec := &quarantineRecord{V: recordVersion, N: 1, Site: name, Quarantined: on, Person: person, Reason: reason, At: r.o.Now().UTC().Truncate(time.Second)}
+	rec := &quarantineRecord{V: recordVersion, N: 1, Site: name, Quarantined: !q.Released, Person: q.Person, Cause: q.Cause, At: r.o.Now().UTC().Truncate(time.Second)}
 	if s.quarantine != nil {
 		rec.N = s.quarantine.N + 1
 	}
 	s.mu.Unlock()
-	if err := r.evidence(ctx, map[bool]string{true: "quarantine", false: "release"}[on], name, rec); err != nil {
+	if err := r.evidence(ctx, evidence.KindQuarantine, name, q); err != nil {
 		return err
 	}
 	put := 0
@@ -45,7 +54,7 @@ func (r *Router) setQuarantine(ctx context.Context, name, person, reason string,
 			put++
 		}
 	}
-	if put > 0 || on {
+	if put > 0 || rec.Quarantined {
 		s.mu.Lock()
 		s.quarantine = rec
 		s.mu.Unlock()

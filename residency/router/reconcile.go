@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
+
+	"github.com/carekeep/carekeep/residency/evidence"
 )
 
 // ReconcileOptions tune [Router.Reconcile]. The zero value, and nil, work.
@@ -124,7 +126,7 @@ func (r *Router) Reconcile(ctx context.Context, opts *ReconcileOptions) (*Reconc
 	p.report.Cursor = p.o.After
 	err := p.reconcile(ctx)
 	p.report.Ended = r.o.Now()
-	if eerr := r.evidence(ctx, "reconciliation", "", p.report); err == nil {
+	if eerr := r.evidence(ctx, evidence.KindReconcile, "", p.report.evidence(p.o.Deep)); err == nil {
 		err = eerr
 	}
 	if derr := r.recordDebts(ctx); err == nil {

@@ -18,6 +18,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/carekeep/carekeep/residency"
+	"github.com/carekeep/carekeep/residency/evidence"
 )
 
 // Names of the router's own objects, in each site's bucket. Records are JSON, written once and never changed. They
@@ -54,17 +55,17 @@ type marker struct {
 
 // epochRecord begins an epoch: a time in which one site decides.
 type epochRecord struct {
-	V         int       `json:"v"`
-	N         int       `json:"n"`
-	ID        string    `json:"id"`
-	Home      string    `json:"home"`
-	Sites     []string  `json:"sites"`
-	MustReach int       `json:"mustReach"`
-	Person    string    `json:"person,omitempty"`
-	Reason    string    `json:"reason,omitempty"`
-	At        time.Time `json:"at"`
-	Previous  string    `json:"previous,omitempty"`
-	Forced    bool      `json:"forced,omitempty"`
+	V         int            `json:"v"`
+	N         int            `json:"n"`
+	ID        string         `json:"id"`
+	Home      string         `json:"home"`
+	Sites     []string       `json:"sites"`
+	MustReach int            `json:"mustReach"`
+	Person    string         `json:"person,omitempty"`
+	Cause     evidence.Cause `json:"cause,omitempty"`
+	At        time.Time      `json:"at"`
+	Previous  string         `json:"previous,omitempty"`
+	Forced    bool           `json:"forced,omitempty"`
 	// Filling are sites that are written from the beginning of the epoch on, but need not have what was written before.
 	Filling []string `json:"filling,omitempty"`
 	// Left are sites that data was moved away from. They take no part, also in later epochs.
@@ -117,13 +118,13 @@ func (d *debtRecord) name() string { return debtPrefix + d.ID }
 
 // quarantineRecord takes a site out of use, or puts it back. The one with the highest number holds.
 type quarantineRecord struct {
-	V           int       `json:"v"`
-	N           int       `json:"n"`
-	Site        string    `json:"site"`
-	Quarantined bool      `json:"quarantined"`
-	Person      string    `json:"person"`
-	Reason      string    `json:"reason"`
-	At          time.Time `json:"at"`
+	V           int            `json:"v"`
+	N           int            `json:"n"`
+	Site        string         `json:"site"`
+	Quarantined bool           `json:"quarantined"`
+	Person      string         `json:"person,omitempty"`
+	Cause       evidence.Cause `json:"cause"`
+	At          time.Time      `json:"at"`
 }
 
 func quarantinePrefix(site string) string { return quarantineName + site + "-at-" }

@@ -108,7 +108,7 @@ func (r *Router) request(s *site) residency.Request {
 
 // canWrite says whether a decision and what else is known of a site let new data go there.
 func (r *Router) canWrite(s *site, d residency.Decision) bool {
-	write, _ := lawful(d)
+	write := d.Verdict == residency.Allowed
 	holder := s.Target.Custody.Holder
 	inside := holder == residency.ProviderHeld || holder == residency.HolderUnknown
 	return write && !s.ReadOnly && !s.isQuarantined() && !(r.o.Placement.KeysOutside && inside)

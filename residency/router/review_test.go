@@ -168,11 +168,11 @@ func TestExpiring(t *testing.T) {
 	day := func(n int) time.Time { return at.Add(time.Duration(n) * 24 * time.Hour) }
 	d := residency.Decision{
 		Verdict: residency.Allowed, Expires: day(25), ExpiresBy: "evidence.age",
-		Reasons: []residency.Reason{
-			{Rule: "uk-gdpr.adequate.eea", Verdict: residency.Allowed, Until: residency.Day{Year: 2027, Month: 1, Day: 25}},
-			{Rule: "uk-gdpr.adequate.eea", Place: "FR", Verdict: residency.Allowed, Until: residency.Day{Year: 2027, Month: 1, Day: 25}},
-			{Rule: "denied", Verdict: residency.Denied, Until: residency.Day{Year: 2027, Month: 1, Day: 25}},
-			{Rule: "far", Verdict: residency.Allowed, Until: residency.Day{Year: 2028, Month: 1, Day: 1}},
+		Endings: []residency.Ending{
+			{At: day(3), By: "override ov-1"}, {At: day(25), By: "evidence.age"},
+			{At: time.Date(2027, 1, 25, 0, 0, 0, 0, time.UTC), By: "uk-gdpr.adequate.eea"},
+			{At: time.Date(2027, 5, 1, 0, 0, 0, 0, time.UTC), By: "paper hds"},
+			{At: time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC), By: "far"},
 		},
 	}
 	target := residency.Target{

@@ -15,6 +15,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/carekeep/carekeep/residency"
+	"github.com/carekeep/carekeep/residency/evidence"
 )
 
 // Decider answers whether data may rest at a target. A [residency.Ruleset] is one.
@@ -54,7 +55,7 @@ type Options struct {
 	ProbeEvery time.Duration
 	// Evidence, if not nil, keeps a record of each decision that changed, probe, override, quarantine, debt,
 	// promotion and reconciliation. The data encodes as JSON and holds no key. Where it fails, so does what it is about.
-	Evidence func(ctx context.Context, kind, site string, data any) error
+	Evidence func(ctx context.Context, kind evidence.Kind, site string, data any) error
 	// Logger, if not nil, is told of sites that fail and of what is repaired.
 	Logger *slog.Logger
 	// Now is the clock of decisions and records; default time.Now. Nothing that keeps data safe rests on it.
@@ -267,7 +268,7 @@ func (r *Router) log(what, site string, err error) {
 }
 
 // evidence records something that happened.
-func (r *Router) evidence(ctx context.Context, kind, site string, data any) error {
+func (r *Router) evidence(ctx context.Context, kind evidence.Kind, site string, data any) error {
 	if r.o.Evidence == nil {
 		return nil
 	}

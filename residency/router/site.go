@@ -76,7 +76,8 @@ type site struct {
 	location   residency.Location
 	probed     time.Time
 	probeErr   error
-	decision   residency.Decision
+	decision   residency.Decision // on adding more
+	stay       residency.Decision // on what is there
 	decided    time.Time
 	recheck    time.Time // when the decision has to be made again
 }

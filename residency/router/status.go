@@ -35,6 +35,7 @@ type SiteStatus struct {
 	Writable    bool               `json:"writable"` // by the rules, and not read-only or in quarantine
 	Readable    bool               `json:"readable"`
 	Quarantined bool               `json:"quarantined"`
+	Since       time.Time          `json:"since,omitzero"` // when the quarantine began
 	Decision    residency.Decision `json:"decision"`
 	Location    residency.Location `json:"location"`
 	Probed      time.Time          `json:"probed,omitzero"`
@@ -55,13 +56,16 @@ func (r *Router) Status(ctx context.Context) (*Status, error) {
 		if err != nil {
 			return nil, err
 		}
-		_, read := lawful(d)
+		read := r.mayRead(ctx, s)
 		resting := s.resting()
 		s.mu.Lock()
 		v := SiteStatus{
 			Name: s.Name, Standing: s.standing.String(), Enrolled: slices.Contains(e.Sites, s.Name), Answers: s.standing != unseen && !resting,
 			Writable: contains(legal, s), Readable: read, Quarantined: s.quarantine != nil && s.quarantine.Quarantined,
 			Decision: d, Location: s.location, Probed: s.probed, Error: s.last,
+		}
+		if v.Quarantined {
+			v.Since = s.quarantine.At
 		}
 		if s.standing == foreign {
 			v.Error = s.wrong

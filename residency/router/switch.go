@@ -186,7 +186,7 @@ func (r *Router) switchTo(ctx context.Context, mv *moveRecord, sites, fill, left
 		return fail(ErrUnfinished)
 	}
 	e := &epochRecord{
-		V: recordVersion, N: old.N + 1, Home: old.Home, Sites: sites, MustReach: old.MustReach, Person: mv.Person, Reason: mv.Reason,
+		V: recordVersion, N: old.N + 1, Home: old.Home, Sites: sites, MustReach: old.MustReach, Person: mv.Person, Cause: mv.Cause,
 		At: mv.At, Previous: old.ID, Filling: fill, Left: left, Move: mv.ID,
 	}
 	// Two processes that carry out one move make one epoch.
@@ -195,7 +195,7 @@ func (r *Router) switchTo(ctx context.Context, mv *moveRecord, sites, fill, left
 		return err
 	}
 	p := r.o.Placement
-	return r.evidence(ctx, string(evidence.KindPlacement), "", evidence.Placement{
+	return r.evidence(ctx, evidence.KindPlacement, "", evidence.Placement{
 		Number: int64(e.N), Home: e.Home, Sites: e.Sites, Class: r.subject.Class.String(), Origins: r.subject.Origins, Tags: r.subject.Tags,
 		Copies: r.copies(), MustReach: r.mustReach(), Operators: p.Operators, Subdivisions: p.Subdivisions, Offsite: p.Offsite, KeysOutside: p.KeysOutside,
 	})
