@@ -211,7 +211,7 @@ func (c *decideCmd) locate(a *app, e *siteEntry, l *residency.Location) error {
 	defer b.Close()
 	seen, err := look(a.ctx, b)
 	if err == nil {
-		*l = seen
+		*l = seen.Settle(e.Location)
 		return nil
 	}
 	l.Level = residency.Declared

@@ -248,18 +248,13 @@ func prober(bucket string, now func() time.Time) probe.Prober {
 	return nil
 }
 
-// probe looks where the bucket of a site is, in the form that a router asks for; nil for a folder. What the provider
-// does not tell is as it was declared, and known no better.
-func (e *siteEntry) probe(now func() time.Time) func(context.Context, *blob.Bucket) (residency.Location, error) {
+// probe looks where the bucket of a site is, in the form that a router asks for; nil for a folder.
+func (e *siteEntry) probe(now func() time.Time) func(context.Context, *blob.Bucket) (probe.Observation, error) {
 	p := prober(e.Bucket, now)
 	if p == nil {
 		return nil
 	}
-	return func(ctx context.Context, b *blob.Bucket) (residency.Location, error) {
-		seen, err := p.Probe(ctx, b, probe.Ref{URL: e.Bucket})
-		if err != nil {
-			return residency.Location{}, err
-		}
-		return seen.Settle(e.Location), nil
+	return func(ctx context.Context, b *blob.Bucket) (probe.Observation, error) {
+		return p.Probe(ctx, b, probe.Ref{URL: e.Bucket})
 	}
 }

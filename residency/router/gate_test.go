@@ -16,6 +16,7 @@ import (
 
 	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/evidence"
+	"github.com/carekeep/carekeep/residency/probe"
 	"github.com/carekeep/carekeep/residency/router"
 )
 
@@ -226,15 +227,16 @@ func TestProbes(t *testing.T) {
 		sites := placed(w.process().sites(), "AU", "AU")
 		at, fails := residency.Place("AU"), false
 		for i := range sites {
-			sites[i].Probe = func(ctx context.Context, b *blob.Bucket) (residency.Location, error) {
+			sites[i].Target.Location.Provider, sites[i].Target.Location.Region = "aws", "ap-southeast-2"
+			sites[i].Probe = func(ctx context.Context, b *blob.Bucket) (probe.Observation, error) {
 				if i == 1 && fails {
-					return residency.Location{}, errors.New("403 for patients/meyer")
+					return probe.Observation{}, errors.New("403 for patients/meyer")
 				}
 				place := residency.Place("AU")
 				if i == 1 {
 					place = at
 				}
-				return residency.Location{Places: []residency.Place{place}, Level: residency.Observed, At: time.Now()}, nil
+				return probe.Observation{Location: residency.Location{Provider: "aws", Region: "ap-southeast-2", Places: []residency.Place{place}, Level: residency.Observed, At: time.Now()}}, nil
 			}
 		}
 		r, err := router.Open(ctx, rules, clinical, sites, &o)

@@ -2,10 +2,10 @@ package router
 
 import (
 	"context"
-	"slices"
 
 	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/evidence"
+	"github.com/carekeep/carekeep/residency/probe"
 )
 
 // probeDue asks where the site is, if that was long ago.
@@ -28,7 +28,7 @@ func (r *Router) probe(ctx context.Context, s *site) error {
 	if s.Probe == nil {
 		return nil
 	}
-	var at residency.Location
+	var at probe.Observation
 	err := s.call(ctx, "probe", func(c context.Context) (err error) {
 		at, err = s.Probe(c, s.Bucket)
 		return err
@@ -46,12 +46,12 @@ func (r *Router) probe(ctx context.Context, s *site) error {
 		r.log("the site could not be probed", s.Name, err)
 		return r.evidence(ctx, evidence.KindProbe, s.Name, evidence.Probe{Outcome: evidence.OutcomeUnreachable, Declared: where(s.Target.Location)})
 	}
-	matches := sameLocation(s.Target.Location, at)
+	matches, _ := probe.Compare(s.Target.Location, at)
 	s.probed = r.o.Now()
-	s.location = at
+	s.location = at.Settle(s.Target.Location)
 	s.recheck = s.probed // decide anew
 	s.mu.Unlock()
-	seen := evidence.Probe{Outcome: evidence.OutcomeOK, Declared: where(s.Target.Location), Found: where(at)}
+	seen := evidence.Probe{Outcome: evidence.OutcomeOK, Declared: where(s.Target.Location), Found: where(at.Location)}
 	if !matches {
 		seen.Outcome = evidence.OutcomeMismatch
 	}
@@ -67,19 +67,4 @@ func (r *Router) probe(ctx context.Context, s *site) error {
 // where is a location as evidence has it.
 func where(l residency.Location) evidence.Where {
 	return evidence.Where{Provider: l.Provider, Region: l.Region, Redundancy: l.Redundancy, Places: l.Places, Level: int(l.Level)}
-}
-
-// sameLocation reports whether an observation agrees with a declaration: what was declared was found, and no place
-// beyond it.
-func sameLocation(declared, found residency.Location) bool {
-	agree := func(a, b string) bool { return a == "" || b == "" || a == b }
-	if !agree(declared.Provider, found.Provider) || !agree(declared.Region, found.Region) || declared.Redundancy != found.Redundancy && found.Redundancy != "" {
-		return false
-	}
-	for _, p := range found.Places {
-		if !slices.Contains(declared.Places, p) && len(declared.Places)+len(declared.Region) > 0 {
-			return false
-		}
-	}
-	return true
 }

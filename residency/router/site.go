@@ -10,6 +10,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/carekeep/carekeep/residency"
+	"github.com/carekeep/carekeep/residency/probe"
 )
 
 // Site is a place that holds copies.
@@ -35,9 +36,10 @@ type Site struct {
 	// must give up when its context ends: a call that does not return, as on a dead network disk, cannot be ended.
 	Timeout time.Duration
 	// Probe, if not nil, finds out where the bucket really is. It is asked when the router is opened and every
-	// [Options.ProbeEvery]. What it observes replaces Target.Location for the rules; if it contradicts what Target
-	// declares, the site is quarantined.
-	Probe func(ctx context.Context, b *blob.Bucket) (residency.Location, error)
+	// [Options.ProbeEvery]. The rules judge what it observes, with what Target declares where the provider does not
+	// tell ([probe.Observation.Settle]); if it contradicts that ([probe.Compare]), the site is quarantined. A
+	// [probe.Prober] is one with its [probe.Ref].
+	Probe func(ctx context.Context, b *blob.Bucket) (probe.Observation, error)
 }
 
 // standing is how a site relates to the epoch.
