@@ -601,31 +601,31 @@ func adjective(s Span) string {
 // The providers do not date their pages: the date is that of reading.
 
 func s3Lock() *Reference {
-	return &Reference{Citation: "Amazon S3 User Guide, Object Lock, retention modes", Date: Day{2026, 11, 26},
+	return &Reference{Citation: "Amazon S3 User Guide, Object Lock, retention modes", Date: Day{Year: 2026, Month: 11, Day: 26},
 		Read: "the section's text as quoted by others"}
 }
 
 func azureLock() *Reference {
 	return &Reference{Citation: "Azure Blob Storage, time-based retention policies for immutable blob data",
-		Date: Day{2026, 11, 26},
+		Date: Day{Year: 2026, Month: 11, Day: 26},
 		Read: "the page's text as quoted by others: five increases for a container, no limit for a version"}
 }
 
 func gcsLock() *Reference {
 	return &Reference{Citation: "Cloud Storage documentation, Bucket Lock and Object Retention Lock",
-		Date: Day{2026, 11, 26}, Read: "excerpts"}
+		Date: Day{Year: 2026, Month: 11, Day: 26}, Read: "excerpts"}
 }
 
 func gcsHold() *Reference {
 	return &Reference{Citation: "Cloud Storage documentation, Object holds",
-		Date: Day{2026, 11, 26}, Read: "the page's text"}
+		Date: Day{Year: 2026, Month: 11, Day: 26}, Read: "the page's text"}
 }
 
 func mediaSanitisation() *Reference {
-	return &Reference{Citation: "NIST SP 800-88 Rev. 2", Date: Day{2025, 9, 26}, Read: "summaries; not the text"}
+	return &Reference{Citation: "NIST SP 800-88 Rev. 2", Date: Day{Year: 2025, Month: 9, Day: 26}, Read: "summaries; not the text"}
 }
 
 func erasureInBackups() *Reference {
 	return &Reference{Citation: "EDPB, coordinated enforcement action on the right to erasure, report",
-		Date: Day{2026, 2, 10}, Read: "excerpts"}
+		Date: Day{Year: 2026, Month: 2, Day: 10}, Read: "excerpts"}
 }

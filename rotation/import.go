@@ -716,7 +716,7 @@ func (r Recurrence) dayBefore() ([]Recurrence, error) {
 // allMonthsHave reports whether each of r's months has n days every year.
 func (r Recurrence) allMonthsHave(n int) bool {
 	for _, m := range r.Months {
-		if n > (Day{2001, m, 1}).MonthEnd() {
+		if n > (Day{Year: 2001, Month: m, Day: 1}).MonthEnd() {
 			return false
 		}
 	}

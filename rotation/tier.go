@@ -120,7 +120,7 @@ const maxCount = 1_000_000
 
 // length is about how many days the span has, generously.
 func length(s Span) int {
-	begin := Day{2001, time.January, 1}
+	begin := Day{Year: 2001, Month: time.January, Day: 1}
 	return s.From(begin).Sub(begin)
 }
 
@@ -158,11 +158,11 @@ func firstOf(p Period, d Day) Day {
 	case Weekly:
 		return d.AddDays(-((int(d.Weekday()) + 6) % 7))
 	case Monthly:
-		return Day{d.Year, d.Month, 1}
+		return Day{Year: d.Year, Month: d.Month, Day: 1}
 	case Quarterly:
-		return Day{d.Year, (d.Month-1)/3*3 + 1, 1}
+		return Day{Year: d.Year, Month: (d.Month-1)/3*3 + 1, Day: 1}
 	case Yearly:
-		return Day{d.Year, time.January, 1}
+		return Day{Year: d.Year, Month: time.January, Day: 1}
 	}
 	return d
 }

@@ -96,7 +96,7 @@ func (e *evaluation) date(p Policy, pt Point) (Day, string) {
 
 // until is the day on which a span from d ends, within the calendar.
 func until(s Span, d Day) Day {
-	end, last := s.From(d), Day{9999, time.December, 31}
+	end, last := s.From(d), Day{Year: 9999, Month: time.December, Day: 31}
 	if end.After(last) {
 		return last
 	}

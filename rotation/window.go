@@ -194,7 +194,7 @@ func (r Recurrence) check() error {
 // possible reports whether any day meets the recurrence, by looking at 40 years: no combination of month
 // day and weekday is rarer.
 func (r Recurrence) possible() bool {
-	d := Day{2000, 1, 1}
+	d := Day{Year: 2000, Month: 1, Day: 1}
 	if r.Anchor.After(d) {
 		d = r.Anchor
 	}
@@ -227,7 +227,7 @@ func (r Recurrence) on(d Day, wd time.Weekday, h Holidays) bool {
 		monday := d.AddDays(-(int(d.Weekday()) + 6) % 7)
 		return h.lastBusiness(monday, monday.AddDays(6)) == d
 	case LastOfMonth:
-		return h.lastBusiness(Day{d.Year, d.Month, 1}, Day{d.Year, d.Month, end}) == d
+		return h.lastBusiness(Day{Year: d.Year, Month: d.Month, Day: 1}, Day{Year: d.Year, Month: d.Month, Day: end}) == d
 	}
 	return true
 }
