@@ -99,7 +99,8 @@
 //
 // Allowed means that no rule in this ruleset denies. It is not legal advice, and never the word compliant. The rules
 // know what their sources say, as read on the day in "checked"; law that no file has is not asked: of the member
-// states of the Union only Germany and France have files, of the regimes for secondary use none. A tag that should be
+// states of the Union only Germany and France have files that are confirmed, the Netherlands and Denmark have some that
+// are not, of the regimes for secondary use none. A tag that should be
 // set and is not leaves its regime unasked. Derogations for single cases (Article 49 of the GDPR, consent of one
 // patient) are no basis for a backup, so no rule of the Union has them. Whether a paper is what it says, whoever gives it
 // has to know.

@@ -15,6 +15,7 @@ import (
 	"gocloud.dev/blob"
 
 	"github.com/carekeep/carekeep/internal/faultstore"
+	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/evidence"
 	"github.com/carekeep/carekeep/residency/router"
 )
@@ -25,6 +26,9 @@ type world struct {
 	names  []string
 	stores map[string]*faultstore.Store
 	opts   router.Options
+	rules  router.Decider                     // default: all is allowed
+	places map[string]residency.Place         // of the sites, if it matters
+	watch  func(site string, o faultstore.Op) // sees all requests of living processes
 }
 
 func newWorld(t testing.TB, mustReach int, names ...string) *world {
@@ -69,6 +73,9 @@ func (p *process) gate(site string, o faultstore.Op) faultstore.Fault {
 	if p.down[site] {
 		return faultstore.FailWith(errors.New("connection refused"))
 	}
+	if p.w.watch != nil {
+		p.w.watch(site, o)
+	}
 	if p.n++; p.n == p.killAt {
 		p.dead = true
 		if !p.lost {
@@ -112,14 +119,21 @@ func (p *process) requests() int {
 func (p *process) sites() []router.Site {
 	var out []router.Site
 	for _, n := range p.w.names {
-		out = append(out, router.Site{Name: n, Bucket: p.buckets[n]})
+		s := router.Site{Name: n, Bucket: p.buckets[n]}
+		if at, ok := p.w.places[n]; ok {
+			s.Target.Location.Places = []residency.Place{at}
+		}
+		out = append(out, s)
 	}
 	return out
 }
 
 func (p *process) open() (*router.Router, error) {
-	o := p.w.opts
-	return router.Open(context.Background(), allow{}, subject, p.sites(), &o)
+	o, rules := p.w.opts, p.w.rules
+	if rules == nil {
+		rules = allow{}
+	}
+	return router.Open(context.Background(), rules, subject, p.sites(), &o)
 }
 
 func (p *process) mustOpen() *router.Router {

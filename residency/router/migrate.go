@@ -68,7 +68,7 @@ func (r *Router) Migrate(ctx context.Context, plan *MigrationPlan, opts *Migrate
 }
 
 // ResumeMigrations goes on with the migration that is under way, and deletes what earlier ones had to leave behind, as
-// far as that is possible now. There is a report for each. See [Router.Migrate] for the errors.
+// far as that is possible now, and what killed writers have put there since. There is a report for each. See [Router.Migrate] for the errors.
 func (r *Router) ResumeMigrations(ctx context.Context, opts *MigrateOptions) ([]*MigrationReport, error) {
 	if err := r.follow(ctx); err != nil {
 		return nil, err
@@ -86,7 +86,10 @@ func (r *Router) ResumeMigrations(ctx context.Context, opts *MigrateOptions) ([]
 		report, err := r.migrate(ctx, all.records[n], opts)
 		out, errs = append(out, report), append(errs, err)
 	}
-	return out, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return out, err
+	}
+	return out, r.clearLeft(ctx, opts)
 }
 
 // claimMove begins the migration of a plan, or finds that it was begun.

@@ -23,6 +23,8 @@ var (
 	ErrPlan = errors.New("router: the plan is not as it was made: make it again")
 	// ErrMoving: another migration has been begun and not ended.
 	ErrMoving = errors.New("router: another migration is under way: end it first, with its own plan or ResumeMigrations")
+	// ErrLeavingHome: the site that is being left has become the home site since the plan was made.
+	ErrLeavingHome = errors.New("router: the site that data leaves has become the home site: promote another, then resume the migration")
 	// ErrDiffering: copies of an object differ, and the migration does not choose.
 	ErrDiffering = errors.New("router: the copies of an object differ: reconcile deeply, and migrate again")
 )

@@ -205,6 +205,9 @@ func (m *mover) owes(ctx context.Context, key string) (bool, error) {
 // fill changes the set of sites, and then brings to the targets what was written until then.
 func (m *mover) fill(ctx context.Context) error {
 	if m.mustPromote() {
+		if m.rec.Promote == "" {
+			return ErrLeavingHome // it was promoted since the plan was made
+		}
 		if _, err := m.r.Promote(ctx, Promotion{Home: m.rec.Promote, Person: m.rec.Person, Cause: m.rec.Cause}); err != nil {
 			return err
 		}
