@@ -41,6 +41,9 @@
 //
 //   - Routers that replace or delete one key at the same moment leave it as one of them wanted at the home site;
 //     others may differ until they are reconciled deeply. Package backup never does this.
+//   - An object that is deleted at the moment in which another router finishes the write of it that a killed process left
+//     unfinished can stay at a copy, and Reconcile then brings it back. To package backup it is what was never used, and
+//     its next Compact deletes it.
 //   - A deletion is reported when the home site and the others that are up have carried it out; what is owed may come back
 //     if the home site is lost before that is paid. It is never the other way round.
 //   - A router that is cut off from all sites but an old home site does not learn of a promotion, and reads there what was.

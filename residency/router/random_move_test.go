@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -54,17 +52,9 @@ type moving struct {
 
 // TestRandomMigrations lets hosts write, read, reconcile, promote and migrate while sites fail and hosts are killed, and
 // checks after every step that nothing that was reported is lost or has too few copies, that no key has two objects,
-// and that nothing is written to where it may no longer be. CAREKEEP_SEED runs one history alone.
+// and that nothing is written to where it may no longer be. See [seeds].
 func TestRandomMigrations(t *testing.T) {
-	first, n := uint64(1), uint64(1000)
-	if s := os.Getenv("CAREKEEP_SEED"); s != "" {
-		seed, err := strconv.ParseUint(s, 10, 64)
-		require.NoError(t, err)
-		first, n = seed, 1
-	}
-	if os.Getenv("CAREKEEP_LONG") == "1" {
-		n = 10_000
-	}
+	first, n := seeds(t)
 	told, steps := 0, map[string]int{}
 	for seed := first; seed < first+n; seed++ {
 		synctest.Test(t, func(t *testing.T) {
@@ -80,9 +70,9 @@ func TestRandomMigrations(t *testing.T) {
 	}
 	t.Logf("%d histories, %d objects reported, steps %v", n, told, steps)
 	if n > 1 {
-		require.Greater(t, told, 4000)
+		require.Greater(t, told, 4*int(n))
 		for _, s := range []string{"append", "reconcile", "promote", "kill", "migrate", "migrated", "read"} {
-			require.Greater(t, steps[s], 100, s)
+			require.Greater(t, steps[s], int(n)/10, s)
 		}
 	}
 }

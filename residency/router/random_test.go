@@ -44,17 +44,9 @@ func (x *run) say(format string, args ...any) { x.log = append(x.log, fmt.Sprint
 
 // TestRandomHistories lets hosts write, read, reconcile and promote while sites fail in all ways, and checks after every
 // step that nothing that was reported is lost, and that no key has two objects. The seed of a history that fails is
-// printed; CAREKEEP_SEED runs it alone, CAREKEEP_LONG=1 runs 20,000.
+// printed; see [seeds].
 func TestRandomHistories(t *testing.T) {
-	first, n := uint64(1), uint64(1000)
-	if s := os.Getenv("CAREKEEP_SEED"); s != "" {
-		seed, err := strconv.ParseUint(s, 10, 64)
-		require.NoError(t, err)
-		first, n = seed, 1
-	}
-	if os.Getenv("CAREKEEP_LONG") == "1" {
-		n = 20_000
-	}
+	first, n := seeds(t)
 	told, steps := 0, map[string]int{}
 	for seed := first; seed < first+n; seed++ {
 		synctest.Test(t, func(t *testing.T) {
@@ -70,11 +62,31 @@ func TestRandomHistories(t *testing.T) {
 	}
 	t.Logf("%d histories, %d objects reported, steps %v", n, told, steps)
 	if n > 1 {
-		require.Greater(t, told, 5000)
+		require.Greater(t, told, 5*int(n))
 		for _, s := range []string{"append", "reconcile", "promote", "kill", "lose", "read"} {
-			require.Greater(t, steps[s], 100, s)
+			require.Greater(t, steps[s], int(n)/10, s)
 		}
 	}
+}
+
+// seeds are the first and the number of random histories to run: 200, or 1,000 with CAREKEEP_LONG=1; CAREKEEP_HISTORIES is
+// another number, and CAREKEEP_SEED runs one alone.
+func seeds(t *testing.T) (first, n uint64) {
+	first, n = 1, 200
+	if os.Getenv("CAREKEEP_LONG") == "1" {
+		n = 1000
+	}
+	for name, to := range map[string]*uint64{"CAREKEEP_HISTORIES": &n, "CAREKEEP_SEED": &first} {
+		if s := os.Getenv(name); s != "" {
+			v, err := strconv.ParseUint(s, 10, 64)
+			require.NoError(t, err)
+			*to = v
+			if name == "CAREKEEP_SEED" {
+				return v, 1
+			}
+		}
+	}
+	return first, n
 }
 
 func (x *run) history(t *testing.T, steps map[string]int) error {
