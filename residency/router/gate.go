@@ -40,13 +40,16 @@ func (r *Router) decide(ctx context.Context, s *site) (residency.Decision, error
 	if !changed {
 		return d, nil
 	}
-	if err := r.evidence(ctx, evidence.KindDecision, s.Name, d); err != nil {
-		return d, err
+	err := r.evidence(ctx, evidence.KindDecision, s.Name, d)
+	if err == nil && stay.Override != nil {
+		err = r.evidence(ctx, evidence.KindOverride, s.Name, *stay.Override)
 	}
-	if stay.Override != nil {
-		return d, r.evidence(ctx, evidence.KindOverride, s.Name, *stay.Override)
+	if err != nil {
+		s.mu.Lock()
+		s.recheck = time.Time{} // what is not recorded is not used
+		s.mu.Unlock()
 	}
-	return d, nil
+	return d, err
 }
 
 // sameDecision is whether two decisions say the same, for evidence.

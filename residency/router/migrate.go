@@ -54,6 +54,9 @@ type MigrationProgress struct {
 // [ErrPlan], [ErrMoving], [ErrDiffering], [ErrTooFewSites], [ErrHomeDown] or [ErrSuperseded], or are a *[DeniedError], which
 // may also come in the middle, or the context's. The report says what was done also beside an error.
 func (r *Router) Migrate(ctx context.Context, plan *MigrationPlan, opts *MigrateOptions) (*MigrationReport, error) {
+	if plan == nil {
+		return nil, ErrPlan
+	}
 	if d, err := plan.digest(); err != nil || d != plan.Digest {
 		return nil, ErrPlan
 	}
@@ -89,7 +92,12 @@ func (r *Router) ResumeMigrations(ctx context.Context, opts *MigrateOptions) ([]
 	if err := errors.Join(errs...); err != nil {
 		return out, err
 	}
-	return out, r.clearLeft(ctx, opts)
+	if len(out) > 0 {
+		if all, err = r.readMoves(ctx); err != nil {
+			return out, err
+		}
+	}
+	return out, r.clearLeft(ctx, all, opts)
 }
 
 // claimMove begins the migration of a plan, or finds that it was begun.

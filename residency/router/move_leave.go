@@ -118,6 +118,13 @@ func (l *leaving) one(ctx context.Context, f found) (*movedEntry, error) {
 			return nil, err
 		}
 		dropped = e == nil // deleted since: what is left here is nobody's
+		if dropped && !m.sameHome() {
+			// Another site was promoted meanwhile, which may not have had it: this may be the last copy.
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			m.keep(f.key)
+			return nil, nil
+		}
 		if e != nil && (e.Odd || !e.Good) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
@@ -202,6 +209,14 @@ func (m *mover) erase(ctx context.Context, key string) (refused bool, err error)
 	return false, err
 }
 
+// sameHome reports whether the home site is that of the plan, or the one that it promotes, or became it with all that was
+// reported.
+func (m *mover) sameHome() bool {
+	e := m.r.epoch.Load()
+	home := e.Home
+	return home == m.rec.Home || home == m.rec.Promote || !e.Forced && !e.Adopt
+}
+
 // records clears the leaving site of the router's records: they hold keys. What was kept aside there is brought to the
 // desk. The marker and the epochs stay, so that nobody takes the site for a new one; they name sites only.
 func (l *leaving) records(ctx context.Context) error {
@@ -212,7 +227,7 @@ func (l *leaving) records(ctx context.Context) error {
 			return err
 		}
 		c.pass(o.Key)
-		if o.Key == markerName || strings.HasPrefix(o.Key, epochPrefix) {
+		if o.Key == markerName || strings.HasPrefix(o.Key, epochPrefix) || strings.HasPrefix(o.Key, evidencePrefix) {
 			continue
 		}
 		if err := l.record(ctx, o.Key, o.Size); err != nil {

@@ -420,6 +420,11 @@ func (m *mover) reconsider(ctx context.Context, key string, v weight) (*movedEnt
 	if there {
 		return m.bring(ctx, key, v.atFrom)
 	}
+	if ok, err := m.r.writable(ctx, home); err != nil {
+		return nil, err
+	} else if !ok && len(v.others) > 0 {
+		return nil, m.r.denied([]string{"the home site"})
+	}
 	for _, s := range v.others {
 		if doubt, err := m.r.inDoubt(ctx, key, s); err != nil || doubt {
 			return nil, err

@@ -99,6 +99,9 @@ func (m *moves) open() *moveRecord {
 // readMoves reads the records of migrations from the home site, which must answer, and from all others that do.
 func (r *Router) readMoves(ctx context.Context) (*moves, error) {
 	m := &moves{records: map[int]*moveRecord{}, phases: map[int]map[string]bool{}}
+	if r.home() == nil { // its records are those that count
+		return nil, fail(ErrHomeDown)
+	}
 	for _, s := range r.sites {
 		if s.stands() == foreign || s.resting() && s != r.home() {
 			continue

@@ -7,23 +7,30 @@ import (
 	"strings"
 )
 
-// clearLeft deletes what reached a site after it was left. A writer that was killed in the middle of a write that spans
-// the change of sites leaves an object there, or an intent. Nothing is lost with it: what such a writer reported before the
-// change was seen by the second pass, and what it reported after it is at enough sites of the new set.
-func (r *Router) clearLeft(ctx context.Context, opts *MigrateOptions) error {
+// clearLeft deletes what reached a site after it was left for good. A writer that was killed in the middle of a write that
+// spans the change of sites leaves an object there, or an intent. Nothing is lost with it: what such a writer reported
+// before the change was seen by the second pass, and what it reported after it is at enough sites of the new set.
+// Nothing is deleted unless the home site says that the migration away from there has ended and none is under way.
+func (r *Router) clearLeft(ctx context.Context, all *moves, opts *MigrateOptions) error {
+	if all.open() != nil {
+		return nil
+	}
 	var errs []error
-	for _, s := range r.sites {
-		if slices.Contains(r.epoch.Load().Left, s.Name) {
-			m := &mover{r: r, from: s}
-			if opts != nil {
-				m.o = *opts
-			}
-			errs = append(errs, m.clear(ctx))
+	for n, rec := range all.records {
+		s := r.site(rec.From)
+		if s == nil || !all.phases[n][phaseDone] || s.resting() {
+			continue
 		}
+		m := &mover{r: r, from: s}
+		if opts != nil {
+			m.o = *opts
+		}
+		errs = append(errs, m.clear(ctx))
 	}
 	return errors.Join(errs...)
 }
 
+// clear deletes users' objects and intents at the site that was left.
 func (m *mover) clear(ctx context.Context) error {
 	var kept Residue
 	for c := (&cursor{s: m.from, size: pageSize}); ; {
@@ -37,16 +44,41 @@ func (m *mover) clear(ctx context.Context) error {
 			return nil
 		}
 		c.pass(o.Key)
-		if o.Key == markerName || strings.HasPrefix(o.Key, epochPrefix) {
+		if strings.HasPrefix(o.Key, reserved) && !strings.HasPrefix(o.Key, intentPrefix) {
 			continue
 		}
-		no, err := m.erase(ctx, o.Key)
+		if ours, err := m.isLeft(ctx); err != nil || !ours {
+			return err
+		}
+		_, locked, err := m.locked(ctx, o.Key)
+		if err == nil && !locked {
+			locked, err = m.erase(ctx, o.Key)
+		}
 		if err != nil {
 			return err
 		}
-		if no {
+		if locked {
 			kept.Objects++
 			kept.Bytes += o.Size
 		}
 	}
+}
+
+// isLeft reports whether the site is still ours, and left in the newest epoch that it and the home site know. It is asked
+// before each deletion, because the site may be taken back at any time, and there is seldom anything to delete.
+func (m *mover) isLeft(ctx context.Context) (bool, error) {
+	home := m.r.home()
+	if home == nil {
+		return false, fail(ErrHomeDown)
+	}
+	for _, s := range []*site{home, m.from} {
+		v, err := m.r.sight(ctx, s)
+		if err != nil || !v.marked {
+			return false, err
+		}
+		if err := m.r.outdated(ctx, s); err != nil {
+			return false, err
+		}
+	}
+	return slices.Contains(m.r.epoch.Load().Left, m.from.Name), nil
 }

@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"time"
 
 	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/evidence"
@@ -55,13 +56,16 @@ func (r *Router) probe(ctx context.Context, s *site) error {
 	if !matches {
 		seen.Outcome = evidence.OutcomeMismatch
 	}
-	if err := r.evidence(ctx, evidence.KindProbe, s.Name, seen); err != nil {
-		return err
+	err = r.evidence(ctx, evidence.KindProbe, s.Name, seen)
+	if err == nil && !matches && !s.isQuarantined() {
+		err = r.setQuarantine(ctx, s.Name, evidence.Quarantine{Cause: evidence.CauseMismatch})
 	}
-	if matches || s.isQuarantined() {
-		return nil
+	if err != nil {
+		s.mu.Lock()
+		s.probed = time.Time{} // what could not be acted upon is asked again
+		s.mu.Unlock()
 	}
-	return r.setQuarantine(ctx, s.Name, evidence.Quarantine{Cause: evidence.CauseMismatch})
+	return err
 }
 
 // where is a location as evidence has it.

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -38,23 +39,34 @@ func (r *Router) Promote(ctx context.Context, pr Promotion) (*ReconcileReport, e
 	}
 	r.gate.Lock()
 	defer r.gate.Unlock()
-	// Whatever this router knew, the sites may know better.
+	// Whatever this router knew, the sites may know better. Until something was begun, a refusal leaves it as it was.
+	later, ready := r.later.Load(), r.ready.Load()
+	refuse := func(err error) error {
+		r.later.Store(later || r.later.Load())
+		r.ready.Store(ready)
+		return err
+	}
 	r.later.Store(false)
 	r.ready.Store(false)
 	if err := r.look(ctx); err != nil {
-		return nil, err
+		return nil, refuse(err)
 	}
 	if err := r.mayPromote(ctx, home); err != nil {
-		return nil, err
+		return nil, refuse(err)
 	}
 	old := r.epoch.Load()
 	sites := names(r.staying(old))
 	_, must := r.o.Placement.among(len(sites))
 	e := &epochRecord{
 		V: recordVersion, N: old.N + 1, ID: randomID(), Home: home.Name, Sites: sites, Left: old.Left, MustReach: must,
-		Person: pr.Person, Cause: pr.Cause, At: r.o.Now().UTC().Truncate(time.Second), Previous: old.ID, Forced: pr.Force,
+		Person: pr.Person, Cause: pr.Cause, At: r.o.Now().UTC().Truncate(time.Second), Previous: old.ID, Forced: pr.Force, Adopt: old.Forced || old.Adopt,
 	}
-	claimed, err := r.claim(ctx, old, e)
+	up, whole, errs := r.claimable(ctx, old, e)
+	// Looked at before anything is written, because a claim that is not enough stops everybody.
+	if !enough(old, e, up) || !e.Forced && len(old.Filling) > 0 && !known(old, whole) {
+		return nil, refuse(cmp.Or(ctx.Err(), fail(ErrTooFewSites, errs...)))
+	}
+	claimed, err := r.claim(ctx, old, e, up)
 	if cerr := ctx.Err(); cerr != nil && err != nil {
 		return nil, cerr
 	}
@@ -77,7 +89,7 @@ func (r *Router) mayPromote(ctx context.Context, home *site) error {
 	if err != nil {
 		return err
 	}
-	if d.Verdict != residency.Allowed || home.ReadOnly || home.isQuarantined() {
+	if !r.canWrite(home, d) {
 		return &DeniedError{Decisions: map[string]residency.Decision{home.Name: d}, Lacks: []string{"the home site"}}
 	}
 	return nil
@@ -85,13 +97,8 @@ func (r *Router) mayPromote(ctx context.Context, home *site) error {
 
 // claim puts the record of the new epoch on the sites, and returns those that have it. Once enough have, no writer of
 // the old epoch can reach as many sites as it must without meeting one.
-func (r *Router) claim(ctx context.Context, old, e *epochRecord) ([]*site, error) {
-	up, errs := r.claimable(ctx, e)
-	// Looked at before anything is written, because a claim that is not enough stops everybody.
-	if !enough(old, e, up) {
-		return nil, fail(ErrTooFewSites, errs...)
-	}
-	errs = each(up, func(s *site) error {
+func (r *Router) claim(ctx context.Context, old, e *epochRecord, up []*site) ([]*site, error) {
+	errs := each(up, func(s *site) error {
 		if err := s.put(ctx, markerName, &marker{V: recordVersion, Site: s.Name, Subject: r.subject}); err != nil {
 			return r.whose(ctx, s, err)
 		}
@@ -110,8 +117,10 @@ func (r *Router) claim(ctx context.Context, old, e *epochRecord) ([]*site, error
 	return claimed, nil
 }
 
-// claimable are the sites that answer and are what they should be, and what is wrong with the others.
-func (r *Router) claimable(ctx context.Context, e *epochRecord) (up []*site, errs []error) {
+// claimable are the sites that answer and are what they should be, those of them that have not lost their records, and
+// what is wrong with the others.
+func (r *Router) claimable(ctx context.Context, old, e *epochRecord) (up, whole []*site, errs []error) {
+	seen := make([]bool, len(r.sites))
 	errs = each(r.sites, func(s *site) error {
 		if s.stands() == foreign || s.isQuarantined() {
 			return &SiteError{Site: s.Name, Op: "promote", err: errNotCurrent}
@@ -120,14 +129,40 @@ func (r *Router) claimable(ctx context.Context, e *epochRecord) (up []*site, err
 		if err == nil && !v.marked && !v.empty && len(v.epochs) == 0 {
 			err = &SiteError{Site: s.Name, Op: "promote", err: ErrForeign}
 		}
+		seen[slices.Index(r.sites, s)] = err == nil && old.tookPart(s.Name, v)
 		return err
 	})
 	for i, s := range r.sites {
 		if errs[i] == nil && !slices.Contains(e.Left, s.Name) {
 			up = append(up, s)
+			if seen[i] {
+				whole = append(whole, s)
+			}
 		}
 	}
-	return up, errs
+	return up, whole, errs
+}
+
+// known reports whether every object that was reported is at one of the given sites: they are all of the old epoch but
+// MustReach, and one.
+func known(old *epochRecord, whole []*site) bool {
+	n := 0
+	for _, s := range whole {
+		if slices.Contains(old.Sites, s.Name) {
+			n++
+		}
+	}
+	return n > len(old.Sites)-old.MustReach
+}
+
+// tookPart reports whether a site has what was reported while it was enrolled: one that lost its records has nothing, and
+// one that is being filled need not have what was reported before, unless it took part in the epoch before.
+func (e *epochRecord) tookPart(site string, v *sighting) bool {
+	if slices.Contains(e.Filling, site) {
+		before := epochRecord{N: e.N - 1, ID: e.Previous}
+		return v.ready[e.name()] || v.ready[before.name()]
+	}
+	return len(v.ready) > 0
 }
 
 // enough reports whether as many sites of the old epoch are among those given as a promotion needs, and the new home

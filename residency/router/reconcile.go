@@ -193,7 +193,7 @@ func (p *pass) begin(ctx context.Context) error {
 	if r.later.Load() {
 		return fail(ErrSuperseded)
 	}
-	p.home, p.adopt = r.home(), e.Forced
+	p.home, p.adopt = r.home(), e.Forced || e.Adopt
 	if p.home == nil || !contains(p.sites, p.home) {
 		return fail(ErrHomeDown)
 	}

@@ -32,6 +32,7 @@ const (
 	debtPrefix     = reserved + "debt/"   // <id>
 	asidePrefix    = reserved + "aside/"  // <epoch>/<digest>, and the same with .json
 	quarantineName = reserved + "quarantine-"
+	evidencePrefix = reserved + "evidence/" // not the router's: who opens it may keep evidence there, which is never deleted
 	readySuffix    = "-ready"
 )
 
@@ -66,6 +67,8 @@ type epochRecord struct {
 	At        time.Time      `json:"at"`
 	Previous  string         `json:"previous,omitempty"`
 	Forced    bool           `json:"forced,omitempty"`
+	// Adopt says that an epoch before was forced: what only a site has that was away then may have been reported.
+	Adopt bool `json:"adopt,omitempty"`
 	// Filling are sites that are written from the beginning of the epoch on, but need not have what was written before.
 	Filling []string `json:"filling,omitempty"`
 	// Left are sites that data was moved away from. They take no part, also in later epochs.

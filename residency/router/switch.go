@@ -187,7 +187,7 @@ func (r *Router) switchTo(ctx context.Context, mv *moveRecord, sites, fill, left
 	}
 	e := &epochRecord{
 		V: recordVersion, N: old.N + 1, Home: old.Home, Sites: sites, MustReach: old.MustReach, Person: mv.Person, Cause: mv.Cause,
-		At: mv.At, Previous: old.ID, Filling: fill, Left: left, Move: mv.ID,
+		At: mv.At, Previous: old.ID, Filling: fill, Left: left, Move: mv.ID, Adopt: old.Forced || old.Adopt,
 	}
 	// Two processes that carry out one move make one epoch.
 	e.ID = shortDigest(mv.ID + "/" + old.ID)[:16]

@@ -233,12 +233,23 @@ func (w *writer) commit() ([]string, error) {
 	if err := feeds[0].finish(); err != nil {
 		w.drop(feeds[1:])
 		if w.taken(err) {
-			return nil, w.retreat(fail(errExists))
+			return nil, w.lost()
 		}
 		w.own.settle(false) // who knows whether it was written: the intents stay
 		return nil, w.homeError(err)
 	}
 	return others, w.spread(feeds)
+}
+
+// lost ends a write that the home site says another has won. That may be this very write, if its first answer was lost
+// and a driver tried again: then the object is at the home site alone, so it is brought to where it has to be
+// before the intents go.
+func (w *writer) lost() error {
+	w.own.settle(false)
+	if err := w.r.settleWrite(w.ctx, &w.own.intentRecord, w.plan); err != nil {
+		w.r.log("the object that exists could not be brought to where it has to be", w.plan.home.Name, err)
+	}
+	return fail(errExists)
 }
 
 // retreat ends a write that has written nothing.
