@@ -432,7 +432,7 @@ func TestReconcileGoesOn(t *testing.T) {
 		w.stores["b"].Remove(fmt.Sprintf("k/%03d", i))
 	}
 	p.setFault(func(site string, o faultstore.Op) faultstore.Fault {
-		if site == "b" && o.Kind == faultstore.Write && o.Key == "k/150" {
+		if site == "a" && o.Kind == faultstore.Read && o.Key == "k/150" {
 			p.down["a"] = true
 			return faultstore.Fail(gcerrors.Internal)
 		}
