@@ -23,7 +23,7 @@ func TestMigrateWithoutADisk(t *testing.T) {
 	require.NoDirExists(t, g.path("brisbane"), "a plan makes nothing")
 
 	require.NoError(t, os.Rename(g.path("sydney"), g.path("unplugged")))
-	_, errs := g.run(exitComplete, "sites", "migrate", "--resume")
+	_, errs := g.run(exitComplete, "sites", "migrate", "--resume", "--to", "sydney")
 	require.Contains(t, errs, "site sydney: its folder does not exist")
 	require.Contains(t, errs, "site brisbane: its folder does not exist")
 	require.NoDirExists(t, g.path("sydney"))
@@ -72,9 +72,15 @@ func TestNotedHeads(t *testing.T) {
 	evidence(exitComplete, heads[0], heads[2])
 
 	for _, s := range three {
-		require.NoError(t, os.RemoveAll(g.path(s.name)))
+		blocks, err := filepath.Glob(filepath.Join(g.path(s.name), "%2erouter", "evidence", "*", "*"))
+		require.NoError(t, err)
+		require.NotEmpty(t, blocks)
+		for _, b := range blocks {
+			require.NoError(t, os.WriteFile(b, []byte("not a block"), 0o600))
+		}
 	}
-	evidence(exitFailed, heads[0])
+	_, errs = evidence(exitFailed, heads[0])
+	require.Contains(t, errs, "the head "+heads[0]+" is in the sound evidence of no site")
 	evidence(exitFailed)
 }
 
