@@ -107,12 +107,48 @@ func TestReviewOverdue(t *testing.T) {
 	reviewed, err := r.With(residency.RuleFile{Name: "vendor.json", Data: []byte(`{"extends": "eu-gdpr", "rules": [
 		{"id": "eu-gdpr.union", "amends": true, "values": [], "checked": "2027-05-20", "reviewBy": "2028-05-20", "sources": ["read again"]}]}`)})
 	require.NoError(t, err)
+	reviewed, err = reviewed.With(residency.RuleFile{Name: "vendor-us.json", Data: []byte(`{"extends": "us-cloud-act", "rules": [
+		{"id": "us-cloud-act.advice", "amends": true, "values": [], "checked": "2027-05-20", "reviewBy": "2028-05-20", "sources": ["read again"]},
+		{"id": "us-cloud-act.avoid", "amends": true, "values": [], "checked": "2027-05-20", "reviewBy": "2028-05-20", "sources": ["read again"]}]}`)})
+	require.NoError(t, err)
 	q = ask("IE", "aws eu-west-1", "")
 	q.Now = time.Date(2027, 5, 23, 12, 0, 0, 0, time.UTC)
 	q.Target.Location.At = q.Now
 	require.Equal(t, A, decide(t, reviewed, q).Rules, explain(decide(t, reviewed, q)))
 	require.Equal(t, U, decide(t, r, q).Rules)
 	require.NotEqual(t, r.Digest(), reviewed.Digest())
+}
+
+// Where silence allows, a rule that nobody looked at again makes the regime unknown, also where it speaks of other places.
+func TestReviewOverdueElsewhere(t *testing.T) {
+	const file = `{"regime": "ke", "title": "Kenya", "zone": "Africa/Nairobi", "binds": {"origins": ["KE"]}, "default": "allow", "rules": [
+		{"id": "ke.china", "kind": "forbid", "strength": "law", "title": "not there", "places": ["CN"],
+		"values": [{"from": "2020-01-01", "known": "2020-01-01", "ref": "an act"}], "confirmed": true,
+		"checked": "2026-11-01", "reviewBy": "2027-02-01", "sources": ["the act"]},
+		{"id": "ke.repealed", "kind": "forbid", "strength": "law", "title": "nor there", "places": ["IN"],
+		"values": [{"from": "2020-01-01", "until": "2021-01-01", "known": "2020-01-01", "ref": "an act"}], "ends": "repeal", "confirmed": true,
+		"checked": "2026-11-01", "reviewBy": "2027-01-01", "sources": ["the act"]},
+		{"id": "ke.draft", "kind": "forbid", "strength": "law", "title": "nor here", "places": ["IN"],
+		"values": [{"from": "2020-01-01", "known": "2020-01-01", "ref": "a draft"}], "confirmed": false,
+		"checked": "2026-11-01", "reviewBy": "2027-01-01", "sources": ["the draft"], "note": "a draft"}]}`
+	r, err := rules(t).With(residency.RuleFile{Name: "ke.json", Data: []byte(file)})
+	require.NoError(t, err)
+	q := ask("KE", "KE", "")
+	d := decide(t, r, q)
+	require.Equal(t, A, d.Verdict, explain(d))
+	require.Equal(t, time.Date(2027, 2, 1, 21, 0, 0, 0, time.UTC), d.Expires, "the day after, in Nairobi")
+	require.Equal(t, "review of ke.china", d.ExpiresBy)
+	q.Now = d.Expires.Add(-time.Second)
+	require.Equal(t, A, decide(t, r, q).Verdict)
+	q.Now = d.Expires
+	d = decide(t, r, q)
+	require.Equal(t, U, d.Verdict, explain(d))
+	require.Equal(t, []residency.Missing{{Rule: "ke.china", Fact: "review of ke.china"}}, d.Missing)
+
+	// A regime that does not bind is not asked who looked at it.
+	q = ask("IE", "IE", "")
+	q.Now = d.Now
+	require.Equal(t, A, decide(t, r, q).Verdict, explain(decide(t, r, q)))
 }
 
 func TestGrandfather(t *testing.T) {

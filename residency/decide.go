@@ -127,11 +127,12 @@ func (h *hearing) bound(bound truth) truth {
 	return unsure
 }
 
-// covers notes which origins the regime has looked at, whether or not it binds a class as low as this one.
+// covers notes which origins the regime has looked at, whether or not it binds a class as low as this one. Guidance
+// alone covers none: it says what somebody advises, and not what the law of the place forbids.
 func (h *hearing) covers(covered map[Place]bool) {
 	b := &h.regime.Binds
 	tagged := slices.ContainsFunc(h.q.Subject.Tags, func(t Tag) bool { return slices.Contains(b.Tags, t) })
-	if b.All && !tagged || b.Hosted && !h.q.Target.hosted() {
+	if b.All && !tagged || b.Hosted && !h.q.Target.hosted() || h.advises() {
 		return
 	}
 	for _, o := range h.q.Subject.Origins {
@@ -142,6 +143,11 @@ func (h *hearing) covers(covered map[Place]bool) {
 			}
 		}
 	}
+}
+
+// advises reports whether all that the regime says is guidance.
+func (h *hearing) advises() bool {
+	return !slices.ContainsFunc(h.regime.Rules, func(r *rule) bool { return h.rules.on(r) && r.Strength != "guidance" })
 }
 
 // covered says whether rules are known for every origin: no rule is not the same as no objection.

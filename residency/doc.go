@@ -69,6 +69,8 @@
 //
 // A rule is believed until its review is due, by Request.Now, whatever date is asked about. Then its answer is Unknown,
 // until a newer release or an amending file says that somebody looked. What a court or a repeal ended needs no review.
+// In a regime of default "allow" that binds, one such rule makes the whole regime Unknown, also where it does not speak
+// about the target: that nothing denies is known only while somebody looks.
 //
 // Decision.Expires is the first instant at which anything that the answer rests on changes: a value, a member of a set, a
 // paper, a review, the look at the location, an override. It may come too early, and never too late, so a target that
@@ -82,11 +84,11 @@
 // one that was looked for and is not there (Paper.Refuted) is Denied. Unknown are also: a region that the table
 // does not have or that promises no place, data at a provider whose interface was not asked where it is, or not within
 // [MaxObservationAge] (policies "evidence.level" and "evidence.age"), and an origin for which there are no rules, for no
-// rule is not the same as no objection. Where only a country is told and rules differ inside it, passing all of them is
-// passing, and failing one is Unknown. Data of a group of places, such as a provider's "EU", may be in any of them, so
-// all are judged. Data without personal data (class Operational) may be anywhere.
+// rule is not the same as no objection, and guidance alone is no rule for an origin. Where only a country is told and
+// rules differ inside it, passing all of them is passing, and failing one is Unknown. Data of a group of places, such
+// as a provider's "EU", may be in any of them, so all are judged. Data without personal data (class Operational) may be anywhere.
 //
-// A target without a provider and without an operator is the practice's own, and declared places suffice for it.
+// A target without a provider: declared places suffice for it, whoever runs it. Only a named provider needs a look.
 //
 // # Override
 //

@@ -127,8 +127,11 @@ func (h *hearing) inForce() truth {
 	return is(v != nil)
 }
 
-// hosted reports whether somebody else runs the target.
-func (t *Target) hosted() bool { return t.Location.Provider != "" || t.Exposure.Operator != "" }
+// hosted reports whether somebody else runs the target: a fact that only such a target has is told of it.
+func (t *Target) hosted() bool {
+	return t.Location.Provider != "" || t.Exposure.Operator != "" || t.Exposure.Parent != "" ||
+		t.Custody.Holder == ThirdPartyHeld || t.Custody.Holder == ProviderHeld
+}
 
 // judgedPlaces returns the places to judge. Those of a group are all its members: data may be in any.
 func (h *hearing) judgedPlaces() []judged {

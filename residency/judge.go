@@ -8,12 +8,33 @@ import (
 func (h *hearing) judge() truth {
 	places := h.judgedPlaces()
 	out := yes
+	if h.regime.Default == "allow" {
+		out = h.reviewed()
+	}
 	for _, p := range places {
 		h.said.Places = append(h.said.Places, p.place)
 		out = min(out, h.judgePlace(p))
 	}
 	if out == yes && len(places) > 0 && h.regime.Default == "allow" {
 		h.reason(nil, finding{}, judged{}, Allowed, "%s: nothing in it denies this", h.regime.Title)
+	}
+	return out
+}
+
+// reviewed says whether somebody looks at every rule in time. Where silence allows, it can be trusted only so long: a
+// rule that does not speak about the target may do so by now.
+func (h *hearing) reviewed() truth {
+	out := yes
+	for _, r := range h.regime.Rules {
+		if !h.rules.on(r) {
+			continue
+		}
+		if _, stale := h.stale(r); stale {
+			f := known(unsure, "review of "+r.ID)
+			h.reason(r, f, judged{}, Unknown, "%s: its review was due by %s", r.Title, r.ReviewBy)
+			h.lacks(r.ID, f)
+			out = unsure
+		}
 	}
 	return out
 }

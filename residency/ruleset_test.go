@@ -31,7 +31,7 @@ func TestRulesThatShip(t *testing.T) {
 			unconfirmed = append(unconfirmed, one.ID)
 		}
 	}
-	for _, id := range []string{"uk-gdpr.adequate.fo", "ehds.article-86", "eu-gdpr.tool.scc-2021.equivalent", "uk-nhs-england.critical"} {
+	for _, id := range []string{"uk-gdpr.adequate.fo", "ehds.article-86", "eu-gdpr.tool.scc-2021.equivalent", "ch-fadp.annex-1-rest"} {
 		require.Contains(t, unconfirmed, id)
 	}
 	require.Contains(t, r.Tags(), residency.Tag("de-statutory"))

@@ -22,6 +22,8 @@ type question struct {
 	papers  string // in words
 	support []residency.Place
 	keys    residency.Holder
+	keysIn  []residency.Place
+	purpose residency.Purpose
 	want    residency.Verdict
 	by      string // a rule that must be among the reasons
 	owes    string // the code of an obligation, or the rule that gives one
@@ -42,7 +44,7 @@ func onsite(p residency.Place) residency.Location {
 
 func TestRulesOfTheWorld(t *testing.T) {
 	rules := rules(t)
-	for _, c := range slices.Concat(oceania(), america(), elsewhere(), firstDays()) {
+	for _, c := range slices.Concat(oceania(), america(), elsewhere(), britain(), firstDays()) {
 		t.Run(c.name, func(t *testing.T) {
 			c := c
 			if c.at.Provider != "" {
@@ -58,8 +60,8 @@ func TestRulesOfTheWorld(t *testing.T) {
 			d, err := rules.Decide(residency.Request{
 				Subject: residency.Subject{Class: residency.Identifiable, Origins: []residency.Place{c.origin}, Tags: c.tags},
 				Target: residency.Target{Location: c.at, Papers: papers(c.papers), Exposure: residency.Exposure{Operator: "US", Parent: "US", Support: c.support},
-					Custody: residency.Custody{Holder: c.keys}},
-				AsOf: day(t, c.on), Known: known, Now: now,
+					Custody: residency.Custody{Holder: c.keys, Places: c.keysIn}},
+				Purpose: c.purpose, AsOf: day(t, c.on), Known: known, Now: now,
 			})
 			require.NoError(t, err)
 			require.Equal(t, c.want, d.Verdict, "%+v", d.Reasons)
@@ -92,7 +94,7 @@ func TestRegimesOfTheWorld(t *testing.T) {
 		there[r.Regime] = true
 	}
 	for _, regime := range strings.Fields(`au-privacy au-mhr au-hcf au-nsw au-vic au-states au-racgp nz-policy nz-hipc nz-hiso
-		us-hipaa us-fl us-tx us-doj us-cloud-act us-cms us-medicaid ca-pipeda ca-bc ca-ns ca-nb ca-on ca-qc ca-qc-hssi
+		us-hipaa us-fl us-tx us-doj us-cloud-act uk-nhs-critical us-cms us-medicaid ca-pipeda ca-bc ca-ns ca-nb ca-on ca-qc ca-qc-hssi
 		ch-fadp nl-nen7510 dk-dpa sg-pdpa ae-health sa-pdpl in-dpdp cn-pipl ru-152`) {
 		require.True(t, there[regime], regime)
 	}
@@ -136,6 +138,11 @@ func oceania() []question {
 		{name: "mhr at home", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), want: A, owes: "record-locations"},
 		{name: "mhr handled abroad", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), support: []residency.Place{"IN"}, keys: residency.ProviderHeld, want: D, by: "au-mhr.s77-handling"},
 		{name: "mhr reached abroad without keys", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), support: []residency.Place{"IN"}, keys: residency.CustomerHeld, want: A},
+		{name: "mhr on the way, reached abroad without keys", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), support: []residency.Place{"IN"}, keys: residency.CustomerHeld, purpose: residency.Migration, want: A},
+		{name: "mhr restored, reached from abroad", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), support: []residency.Place{"IN"}, keys: residency.CustomerHeld, purpose: residency.RestoreTest, want: D, by: "au-mhr.s77-clear"},
+		{name: "mhr at work, reached from abroad", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), support: []residency.Place{"IN"}, keys: residency.CustomerHeld, purpose: residency.Recovery, want: D, by: "au-mhr.s77-clear"},
+		{name: "mhr handed over, reached from abroad", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), support: []residency.Place{"IN"}, keys: residency.CustomerHeld, purpose: residency.Exit, want: D, by: "au-mhr.s77-clear"},
+		{name: "mhr at work, reached from home", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), support: []residency.Place{"AU"}, purpose: residency.Recovery, want: A},
 		{name: "ordinary record abroad, not compared", on: "2026-11-22", origin: "AU-QLD", at: aws("ap-southeast-1"), want: U, by: "au-racgp.compatible-law"},
 		{name: "ordinary record abroad", on: "2026-11-22", origin: "AU-QLD", at: aws("ap-southeast-1"), papers: "compatible-privacy-law", want: A, owes: "take-reasonable-steps"},
 		{name: "ordinary record before the guide", on: "2023-04-20", origin: "AU-QLD", at: aws("ap-southeast-1"), want: A, owes: "take-reasonable-steps"},
@@ -180,6 +187,9 @@ func america() []question {
 		{name: "florida before", on: "2023-06-30", origin: "US-FL", at: aws("eu-west-1"), want: A},
 		{name: "florida", on: "2024-01-01", origin: "US-FL", at: aws("eu-west-1"), want: D, by: "us-fl.408-051"},
 		{name: "florida in canada", on: "2024-01-01", origin: "US-FL", at: aws("ca-central-1"), want: A},
+		{name: "florida in hawaii", on: "2024-01-01", origin: "US-FL", at: onsite("US-HI"), want: D, by: "us-fl.408-051-not-continental"},
+		{name: "florida in alaska", on: "2024-01-01", origin: "US-FL", at: onsite("US-AK"), want: D, by: "us-fl.408-051-not-continental"},
+		{name: "florida in hawaii before", on: "2023-06-30", origin: "US-FL", at: onsite("US-HI"), want: A},
 		{name: "doj before", on: "2025-04-07", origin: "US-OR", at: aws("ap-east-1"), want: A},
 		{name: "doj", on: "2025-04-08", origin: "US-OR", at: aws("ap-east-1"), want: D, by: "us-doj.countries-of-concern"},
 		{name: "doj, staff", on: "2025-04-08", origin: "US-OR", at: aws("us-west-2"), support: []residency.Place{"CN"}, want: D, by: "us-doj.countries-of-concern"},
@@ -218,7 +228,15 @@ func elsewhere() []question {
 		{name: "swiss in the us before", on: "2024-09-14", origin: "CH", at: aws("us-east-1"), papers: "dpf-listing/swiss-us no:scc no:bcr", want: D},
 		{name: "swiss in the us", on: "2024-09-15", origin: "CH", at: aws("us-east-1"), papers: "dpf-listing/swiss-us", want: A, by: "ch-fadp.swiss-us-dpf"},
 		{name: "swiss in the us under the eu framework alone", on: "2026-11-22", origin: "CH", at: aws("us-east-1"), papers: "dpf-listing", want: U},
-		{name: "swiss in the us with clauses", on: "2026-11-22", origin: "CH", at: aws("us-east-1"), papers: "scc tia", want: A, owes: "encrypt-before-upload"},
+		{name: "swiss in the us with clauses", on: "2026-11-22", origin: "CH", at: aws("us-east-1"), papers: "scc/2021 tia no:bcr no:dpf-listing", keys: residency.CustomerHeld, keysIn: []residency.Place{"CH", "DE"}, want: A, owes: "encrypt-before-upload"},
+		{name: "swiss in the us with corporate rules", on: "2026-11-22", origin: "CH", at: aws("us-east-1"), papers: "bcr tia no:scc no:dpf-listing", keys: residency.CustomerHeld, keysIn: []residency.Place{"CH", "DE"}, want: A, by: "ch-fadp.safeguards"},
+		{name: "swiss in the us with older clauses", on: "2026-11-22", origin: "CH", at: aws("us-east-1"), papers: "scc/2010 tia no:bcr no:dpf-listing", keys: residency.CustomerHeld, keysIn: []residency.Place{"CH", "DE"}, want: U},
+		{name: "swiss in the us with clauses, not assessed", on: "2026-11-22", origin: "CH", at: aws("us-east-1"), papers: "scc/2021 no:tia no:bcr no:dpf-listing", keys: residency.CustomerHeld, keysIn: []residency.Place{"CH", "DE"}, want: D},
+		{name: "swiss in the us, keys at the provider", on: "2026-11-22", origin: "CH", at: aws("us-east-1"), papers: "scc/2021 tia no:bcr no:dpf-listing", keys: residency.ProviderHeld, keysIn: []residency.Place{"CH"}, want: D},
+		{name: "swiss in the us, keys there too", on: "2026-11-22", origin: "CH", at: aws("us-east-1"), papers: "scc/2021 tia no:bcr no:dpf-listing", keys: residency.CustomerHeld, keysIn: []residency.Place{"CH", "US"}, want: D},
+		{name: "swiss in the us, in clear", on: "2026-11-22", origin: "CH", at: aws("us-east-1"), papers: "scc/2021 tia no:bcr no:dpf-listing", keys: residency.CustomerHeld, keysIn: []residency.Place{"CH", "DE"}, purpose: residency.Recovery, want: D},
+		{name: "swiss at home, reached from elsewhere", on: "2026-11-22", origin: "CH", at: aws("eu-central-2"), support: []residency.Place{"IN"}, papers: "no:scc no:bcr", want: D},
+		{name: "swiss at home, reached from germany", on: "2026-11-22", origin: "CH", at: aws("eu-central-2"), support: []residency.Place{"DE"}, papers: "no:scc no:bcr", want: A},
 		{name: "swiss under the older act", on: "2023-08-31", origin: "CH", at: aws("eu-central-2"), want: U},
 		{name: "singapore abroad", on: "2026-11-22", origin: "SG", at: aws("ap-southeast-2"), want: U, by: "sg-pdpa.s26"},
 		{name: "singapore with a contract", on: "2026-11-22", origin: "SG", at: aws("ap-southeast-2"), papers: "sg-comparable-protection", want: A},
@@ -227,6 +245,8 @@ func elsewhere() []question {
 		{name: "emirates abroad before the exceptions", on: "2021-05-15", origin: "AE", at: aws("eu-west-1"), papers: "ae-exception/research no:ae-exception", want: D, by: "ae-health.art-13"},
 		{name: "emirates abroad", on: "2026-11-22", origin: "AE", at: aws("eu-west-1"), want: U, by: "ae-health.exceptions"},
 		{name: "emirates abroad with approval", on: "2026-11-22", origin: "AE", at: aws("eu-west-1"), papers: "ae-exception/authority-approval", want: A, owes: "exception-conditions"},
+		{name: "emirates at home, reached from elsewhere", on: "2026-11-22", origin: "AE", at: aws("me-central-1"), support: []residency.Place{"IN"}, papers: "no:ae-exception", want: D, by: "ae-health.exceptions"},
+		{name: "emirates at home, reached from home", on: "2026-11-22", origin: "AE", at: aws("me-central-1"), support: []residency.Place{"AE"}, papers: "no:ae-exception", want: A},
 		{name: "saudi abroad", on: "2026-11-22", origin: "SA", at: aws("eu-west-1"), want: U, by: "sa-pdpl.transfer"},
 		{name: "saudi with clauses", on: "2026-11-22", origin: "SA", at: aws("eu-west-1"), papers: "sa-standard-clauses", want: A, owes: "ask-sector-rules"},
 		{name: "india is not assessed before 2027", on: "2026-11-22", origin: "IN", at: aws("ap-south-1"), want: U},
@@ -238,6 +258,25 @@ func elsewhere() []question {
 		{name: "russia with a mirror", on: "2025-07-01", origin: "RU", at: aws("eu-north-1"), papers: "ru-primary-database ru-transfer-notified", want: D},
 		{name: "kenya has no rules here", on: "2026-11-22", origin: "KE", at: aws("af-south-1"), want: U},
 		{name: "in asia somewhere", on: "2026-11-22", origin: "SG", at: residency.Location{Provider: "gcp", Region: "ASIA"}, papers: "sg-comparable-protection", want: U},
+	}
+}
+
+func britain() []question {
+	nhs, critical := []residency.Tag{"nhs"}, []residency.Tag{"nhs-critical"}
+	const clauses = "idta tra"
+	return []question{
+		{name: "nhs at home", on: "2026-11-22", origin: "GB", tags: nhs, at: aws("eu-west-2"), want: A},
+		{name: "gp at home, reached from elsewhere", on: "2026-11-22", origin: "GB", at: aws("eu-west-2"), support: []residency.Place{"IN"}, papers: clauses, want: A},
+		{name: "nhs at home, reached from elsewhere", on: "2026-11-22", origin: "GB", tags: nhs, at: aws("eu-west-2"), support: []residency.Place{"IN"}, papers: clauses, want: D},
+		{name: "critical at home", on: "2026-11-22", origin: "GB", tags: critical, at: aws("eu-west-2"), want: A, by: "uk-nhs-critical.uk"},
+		{name: "critical in ireland", on: "2026-11-22", origin: "GB", tags: critical, at: aws("eu-west-1"), want: D},
+		{name: "critical at home, reached from ireland", on: "2026-11-22", origin: "GB", tags: critical, at: aws("eu-west-2"), support: []residency.Place{"IE"}, want: D},
+		{name: "critical abroad, eve", on: "2016-12-31", origin: "GB", tags: critical, at: aws("eu-west-1"), want: A},
+		{name: "critical abroad", on: "2017-01-01", origin: "GB", tags: critical, at: aws("eu-west-1"), want: D},
+		{name: "british law of its own, known ahead", on: "2021-01-15", known: "2020-06-01", origin: "GB", at: aws("eu-west-1"), want: A, by: "uk-gdpr.adequate.eea"},
+		{name: "british law of its own, not known yet", on: "2021-01-15", known: "2019-02-27", origin: "GB", at: aws("eu-west-1"), want: A, by: "eu-gdpr.union"},
+		{name: "older clauses, their end not known", on: "2022-10-01", known: "2022-02-01", origin: "GB", at: aws("ap-south-1"), papers: "scc/2010 tra", want: A, by: "uk-gdpr.tool.scc-2010"},
+		{name: "older clauses, their end known", on: "2022-10-01", known: "2022-02-02", origin: "GB", at: aws("ap-south-1"), papers: "scc/2010 tra no:idta no:uk-addendum", want: D},
 	}
 }
 
@@ -280,7 +319,7 @@ func firstDays() []question {
 		{name: "swiss home", on: "2023-09-01", origin: "CH", at: aws("eu-central-2"), want: A, owes: "ch-fadp.us-exposure"},
 		{name: "swiss annex", on: "2023-09-01", origin: "CH", at: aws("eu-central-1"), want: A, by: "ch-fadp.annex-1"},
 		{name: "swiss annex, canada", on: "2023-09-01", origin: "CH", at: aws("ca-central-1"), papers: "pipeda", want: A, by: "ch-fadp.annex-1-canada"},
-		{name: "swiss safeguards", on: "2023-09-01", origin: "CH", at: aws("us-east-1"), papers: "bcr tia", want: A, by: "ch-fadp.safeguards"},
+		{name: "swiss safeguards", on: "2023-09-01", origin: "CH", at: aws("us-east-1"), papers: "bcr tia", keys: residency.CustomerHeld, keysIn: []residency.Place{"CH", "DE"}, want: A, by: "ch-fadp.safeguards"},
 		{name: "singapore, eve", on: "2014-07-01", origin: "SG", at: aws("ap-southeast-1"), want: U},
 		{name: "singapore", on: "2014-07-02", origin: "SG", at: aws("ap-southeast-1"), want: A},
 		{name: "emirates, eve", on: "2019-04-30", origin: "AE", at: aws("me-central-1"), want: U},

@@ -23,7 +23,7 @@ type exitPlanCmd struct {
 }
 
 func (c *exitPlanCmd) Run(a *app) error {
-	s, err := a.openSites(false)
+	s, err := a.openSites(nil)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (c *exitDrillCmd) Run(a *app) error {
 	if err != nil {
 		return usageError{err}
 	}
-	s, err := a.openSites(false)
+	s, err := a.openSites(nil)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gocloud.dev/blob"
@@ -39,7 +40,7 @@ func (c *migrateCmd) Run(a *app) error {
 	if !c.Resume && (c.From == "" || c.Person == "" || c.Cause == "") {
 		return usageError{errors.New("a migration needs --from, --person and --cause; or --resume")}
 	}
-	s, err := a.openSites(true)
+	s, err := a.openSites(c.creates)
 	if err != nil {
 		return err
 	}
@@ -70,6 +71,12 @@ func (c *migrateCmd) Run(a *app) error {
 	r, err := s.router.Migrate(a.ctx, plan, o)
 	a.migrated(r)
 	return residue(err)
+}
+
+// creates reports whether a site's folder is made where it is missing: only where the data goes to. A disk that is
+// not connected would be taken for one that has lost everything.
+func (c *migrateCmd) creates(site string) bool {
+	return !c.DryRun && !c.Resume && slices.Contains(c.To, site)
 }
 
 // residueError is a migration that is complete but for what a store has locked.

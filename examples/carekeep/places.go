@@ -30,7 +30,7 @@ type sitesCmd struct {
 type statusCmd struct{}
 
 func (c *statusCmd) Run(a *app) error {
-	s, err := a.openSites(false)
+	s, err := a.openSites(nil)
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (c *decideCmd) Run(a *app) error {
 }
 
 func (c *decideCmd) decide(a *app, s *sites, e *siteEntry) (residency.Decision, error) {
-	q := s.request(e)
+	q := s.request(e, a.now())
 	q.AsOf, q.Known = c.AsOf, c.Known
 	if err := c.locate(a, e, &q.Target.Location); err != nil {
 		return residency.Decision{}, err
@@ -289,7 +289,7 @@ func (c *reconcileCmd) Run(a *app) error {
 	if err != nil {
 		return usageError{err}
 	}
-	s, err := a.openSites(false)
+	s, err := a.openSites(nil)
 	if err != nil {
 		return err
 	}
@@ -334,7 +334,7 @@ type promoteCmd struct {
 }
 
 func (c *promoteCmd) Run(a *app) error {
-	s, err := a.openSites(false)
+	s, err := a.openSites(nil)
 	if err != nil {
 		return err
 	}
@@ -358,7 +358,7 @@ type quarantineCmd struct {
 }
 
 func (c *quarantineCmd) Run(a *app) error {
-	s, err := a.openSites(false)
+	s, err := a.openSites(nil)
 	if err != nil {
 		return err
 	}
@@ -368,7 +368,7 @@ func (c *quarantineCmd) Run(a *app) error {
 type releaseCmd quarantineCmd
 
 func (c *releaseCmd) Run(a *app) error {
-	s, err := a.openSites(false)
+	s, err := a.openSites(nil)
 	if err != nil {
 		return err
 	}

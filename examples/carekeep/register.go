@@ -35,44 +35,63 @@ func (c *evidenceCmd) Run(a *app) error {
 		}
 		noted = append(noted, h)
 	}
-	s, err := a.openSites(false)
+	s, err := a.openSites(nil)
 	if err != nil {
 		return err
 	}
 	var broken error
+	exported := 0
+	found := make([]bool, len(noted))
 	for i, log := range s.trail.logs {
 		name := s.trail.names[i]
 		if log == nil {
 			fmt.Fprintf(a.stderr, "carekeep: site %s: its evidence does not answer\n", name)
 			continue
 		}
-		if err := c.export(a, name, log, noted); err != nil {
+		text, err := c.export(a, name, log)
+		if err != nil {
 			broken = errors.Join(broken, fmt.Errorf("site %s: %w", name, err))
+			continue
+		}
+		exported++
+		for j, h := range noted { // each site has chains of its own, so a head is of one of them
+			if _, err := evidence.Verify(bytes.NewReader(text), h); err == nil {
+				found[j] = true
+			}
+		}
+	}
+	if exported == 0 && broken == nil {
+		return errors.New("no evidence was written, as that of no site answers")
+	}
+	for j, h := range noted {
+		if !found[j] {
+			broken = errors.Join(broken, fmt.Errorf("the head %s is in the sound evidence of no site: something up to it was removed, or its site does not answer", h))
 		}
 	}
 	return broken
 }
 
-func (c *evidenceCmd) export(a *app, site string, log *evidence.Log, noted []evidence.Head) error {
+// export writes the evidence of a site and checks what it wrote, which it returns.
+func (c *evidenceCmd) export(a *app, site string, log *evidence.Log) ([]byte, error) {
 	var b bytes.Buffer
 	if err := log.Export(a.ctx, &b); err != nil && !errors.As(err, new(*evidence.BrokenError)) {
-		return err
+		return nil, err
 	}
 	ending := filepath.Ext(c.Out)
 	out := strings.TrimSuffix(c.Out, ending) + "-" + site + ending
 	if err := os.WriteFile(out, b.Bytes(), 0o600); err != nil {
-		return err
+		return nil, err
 	}
-	sum, err := evidence.Verify(bytes.NewReader(b.Bytes()), noted...)
+	sum, err := evidence.Verify(bytes.NewReader(b.Bytes()))
 	if a.JSON {
 		a.line(map[string]any{"type": "evidence", "site": site, "file": out, "sound": err == nil, "records": sum.Records, "heads": sum.Heads})
-		return err
+		return b.Bytes(), err
 	}
 	fmt.Fprintf(a.stdout, "%s: %s in %s\n", site, count(sum.Records, "record"), show(out))
 	for _, h := range sum.Heads {
 		fmt.Fprintf(a.stdout, "  head %s\n", h)
 	}
-	return err
+	return b.Bytes(), err
 }
 
 type registerCmd struct {
@@ -86,7 +105,7 @@ func (c *registerCmd) Run(a *app) error {
 	if write == nil {
 		return usageError{errors.New("--out: the file ends in .html, .txt or .json")}
 	}
-	s, err := a.openSites(false)
+	s, err := a.openSites(nil)
 	if err != nil {
 		return err
 	}
@@ -136,8 +155,9 @@ func (a *app) register(s *sites) (register.Register, error) {
 		}
 		r.Sites = append(r.Sites, site)
 	}
-	for _, o := range s.Overrides {
-		r.Overrides = append(r.Overrides, register.Override{Site: o.Site, Override: *s.override(o.Site)})
+	for i := range s.Overrides {
+		o := &s.Overrides[i]
+		r.Overrides = append(r.Overrides, register.Override{Site: o.Site, Override: *o.override()})
 	}
 	for _, log := range s.trail.logs {
 		if log != nil {

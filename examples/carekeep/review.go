@@ -17,7 +17,7 @@ do not give the copies that must be reached.`
 }
 
 func (c *reevaluateCmd) Run(a *app) error {
-	s, err := a.openSites(false)
+	s, err := a.openSites(nil)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (c *whatIfCmd) Help() string {
 }
 
 func (c *whatIfCmd) Run(a *app) error {
-	s, err := a.openSites(false)
+	s, err := a.openSites(nil)
 	if err != nil {
 		return err
 	}

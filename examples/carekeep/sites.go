@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,6 +102,11 @@ func (a *app) readSites() (*sites, error) {
 	if len(s.Sites) == 0 {
 		return nil, usageError{fmt.Errorf("%s: it has no sites", show(a.Sites))}
 	}
+	for _, o := range s.Overrides {
+		if _, err := s.site(o.Site); err != nil {
+			return nil, usageError{fmt.Errorf("%s: the override %q: %w", show(a.Sites), o.ID, err)}
+		}
+	}
 	if s.rules, err = s.ruleset(filepath.Dir(a.Sites)); err != nil {
 		return nil, usageError{err}
 	}
@@ -148,32 +154,50 @@ func (s *sites) site(name string) (*siteEntry, error) {
 	return nil, usageError{fmt.Errorf("the file of sites has no site %q", name)}
 }
 
-// override is the exception of a site, or nil.
-func (s *sites) override(site string) *residency.Override {
-	for _, o := range s.Overrides {
-		if o.Site == site {
-			return &residency.Override{ID: o.ID, Person: o.Person, Reason: o.Reason, From: o.From, Until: o.Until, Write: o.Write}
+func (o *exception) override() *residency.Override {
+	return &residency.Override{ID: o.ID, Person: o.Person, Reason: o.Reason, From: o.From, Until: o.Until, Write: o.Write}
+}
+
+// override is the exception of a site: the one that holds now, else the next to begin, else the last that ended;
+// nil if it has none.
+func (s *sites) override(site string, now time.Time) *residency.Override {
+	var next, last *exception
+	for i := range s.Overrides {
+		switch o := &s.Overrides[i]; {
+		case o.Site != site:
+		case now.Before(o.From):
+			if next == nil || o.From.Before(next.From) {
+				next = o
+			}
+		case now.Before(o.Until):
+			return o.override()
+		case last == nil || o.Until.After(last.Until):
+			last = o
 		}
+	}
+	if o := cmp.Or(next, last); o != nil {
+		return o.override()
 	}
 	return nil
 }
 
 // request asks whether data may be written to a site.
-func (s *sites) request(e *siteEntry) residency.Request {
-	return residency.Request{Subject: s.Subject, Target: e.target(), Override: s.override(e.Name)}
+func (s *sites) request(e *siteEntry, now time.Time) residency.Request {
+	return residency.Request{Subject: s.Subject, Target: e.target(), Override: s.override(e.Name, now)}
 }
 
 // routed opens the sites of --sites as one bucket.
 func (a *app) routed(create bool) (*blob.Bucket, error) {
-	s, err := a.openSites(create)
+	s, err := a.openSites(func(string) bool { return create })
 	if err != nil {
 		return nil, err
 	}
 	return s.router.Bucket(), nil
 }
 
-// openSites makes a router of the sites, once.
-func (a *app) openSites(create bool) (*sites, error) {
+// openSites makes a router of the sites, once. It makes the folders that are missing of the sites for which creates
+// says so; nil makes none.
+func (a *app) openSites(creates func(site string) bool) (*sites, error) {
 	if a.routes != nil {
 		return a.routes, nil
 	}
@@ -181,7 +205,7 @@ func (a *app) openSites(create bool) (*sites, error) {
 	if err != nil {
 		return nil, err
 	}
-	given, err := a.openBuckets(s, create)
+	given, err := a.openBuckets(s, creates)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +219,7 @@ func (a *app) openSites(create bool) (*sites, error) {
 		Home: s.Home, Now: a.now, Evidence: s.trail.record, Overrides: map[string]residency.Override{},
 	}
 	for _, e := range s.Overrides {
-		o.Overrides[e.Site] = *s.override(e.Site)
+		o.Overrides[e.Site] = *s.override(e.Site, a.now())
 	}
 	if s.router, err = router.Open(a.ctx, s.rules, s.Subject, given, o); err != nil {
 		return nil, err
@@ -206,11 +230,12 @@ func (a *app) openSites(create bool) (*sites, error) {
 	return s, nil
 }
 
-// openBuckets opens the bucket of each site. Without create, a folder that is missing is a site that is away.
-func (a *app) openBuckets(s *sites, create bool) ([]router.Site, error) {
+// openBuckets opens the bucket of each site. A folder that is missing and not to be made is a site that is away.
+func (a *app) openBuckets(s *sites, creates func(site string) bool) ([]router.Site, error) {
 	var given []router.Site
 	for i := range s.Sites {
-		site, err := a.openEntry(&s.Sites[i], create)
+		e := &s.Sites[i]
+		site, err := a.openEntry(e, creates != nil && creates(e.Name))
 		if err != nil {
 			return nil, err
 		}
