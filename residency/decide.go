@@ -2,6 +2,7 @@ package residency
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
 )
@@ -32,6 +33,9 @@ const clockSkew = 5 * time.Minute
 // An error is a request that makes no sense, such as a place that does not exist or a tag that no rule knows; it says
 // what to put right. A denial is no error.
 func (r *Ruleset) Decide(q Request) (Decision, error) {
+	if r == nil {
+		return Decision{}, errors.New("residency: there is no ruleset: use Rules or NewRuleset")
+	}
 	if err := r.validate(&q); err != nil {
 		return Decision{}, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 	_ "time/tzdata" // the zones of the world, for machines that have none
@@ -106,6 +107,15 @@ const fields = " regime extends title zone binds default access papers tags inFo
 	"amends kind strength places exceptPlaces where when needs anyOf obliges code text values from until known ref boundary ends " +
 	"grandfather before confirmed checked reviewBy sources origins all minClass hosted purposes exceptTags "
 
+// emptyDate returns where a date is given as nothing, or -1. To take it for an open end would be the laxer reading.
+func emptyDate(data []byte) int {
+	at := regexp.MustCompile(`"(?:from|until|known|checked|reviewBy|before)"\s*:\s*""`).FindIndex(data)
+	if at == nil {
+		return -1
+	}
+	return at[0]
+}
+
 // decode reads one file strictly, as far as it can be judged alone.
 func decode(file RuleFile) (*regime, error) {
 	top := located{file: &file, raw: file.Data}
@@ -118,6 +128,9 @@ func decode(file RuleFile) (*regime, error) {
 	}
 	if offset, err := strictjson.Fields(file.Data, names(file.Data)); err != nil {
 		return nil, top.at("", offset, err)
+	}
+	if at := emptyDate(file.Data); at >= 0 {
+		return nil, top.at("", at, errors.New("a date is empty: leave the field out where there is none"))
 	}
 	var doc struct {
 		regime

@@ -177,8 +177,8 @@ func TestMoreRules(t *testing.T) {
 		q := w.request(t)
 		before := decided(t, r, q)
 		kind := rapid.SampledFrom([]string{"permit", "demand", "forbid"}).Draw(t, "kind")
-		rule := map[string]any{"kind": kind, "strength": "law", "title": "new", "confirmed": true, "checked": "2026-01-01",
-			"reviewBy": "2028-01-01", "sources": []string{"s"}, "values": []map[string]any{{"from": "2000-01-01", "known": "2000-01-01", "ref": "r"}}}
+		rule := map[string]any{"kind": kind, "strength": "law", "title": "new", "confirmed": true, "checked": "2026-11-01",
+			"reviewBy": "2027-11-01", "sources": []string{"s"}, "values": []map[string]any{{"from": "2000-01-01", "known": "2000-01-01", "ref": "r"}}}
 		if rapid.Bool().Draw(t, "places") || kind == "permit" {
 			rule["places"] = slices.Compact(slices.Sorted(slices.Values(w.some(t, "rule place", 1, 3))))
 		}

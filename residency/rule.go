@@ -166,6 +166,8 @@ func (r *rule) validateSources() *fieldError {
 		return &fieldError{"checked", "expected the day on which the sources were read"}
 	case !r.ReviewBy.IsZero() && (!r.ReviewBy.Valid() || r.ReviewBy.Before(r.Checked)):
 		return &fieldError{"reviewBy", "expected a day that is not before the one on which it was checked"}
+	case !r.ReviewBy.IsZero() && r.ReviewBy.After(r.Checked.AddYears(1)):
+		return &fieldError{"reviewBy", "expected a day within a year of the one on which it was checked"}
 	}
 	return nil
 }

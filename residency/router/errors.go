@@ -54,6 +54,8 @@ var (
 	errOtherSize  = errors.New("the copies differ in size")
 	errChanged    = errors.New("the object was replaced while it was read")
 	errNotCurrent = errors.New("the site has to be reconciled first")
+	errOtherPlace = errors.New("the bucket is elsewhere than was declared: put the declaration right, or use another")
+	errNotLawful  = errors.New("the rules no longer allow it")
 )
 
 // DeniedError says that the lawful sites cannot satisfy the placement, so that nothing was written.

@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"gocloud.dev/blob"
+	"gocloud.dev/gcerrors"
 	"golang.org/x/time/rate"
 
 	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/evidence"
+	"github.com/carekeep/carekeep/residency/probe"
 )
 
 // ExitPlan says what it would take to leave a site.
@@ -184,6 +186,9 @@ func (d *drill) begin(ctx context.Context, to Site) error {
 	}
 	to.Timeout = cmp.Or(to.Timeout, time.Minute)
 	d.to = &site{Site: to, location: to.Target.Location}
+	if err := d.look(ctx); err != nil {
+		return err
+	}
 	q := d.r.request(d.to)
 	q.Purpose, q.Override = residency.Exit, nil
 	v, err := d.r.rules.Decide(q)
@@ -200,6 +205,26 @@ func (d *drill) begin(ctx context.Context, to Site) error {
 	if !empty {
 		return &SiteError{Site: to.Name, Op: "drill", err: ErrForeign}
 	}
+	return nil
+}
+
+// look asks where the bucket of the rehearsal is, as for any that data goes to.
+func (d *drill) look(ctx context.Context) error {
+	if d.to.Probe == nil {
+		return nil
+	}
+	var seen probe.Observation
+	err := d.to.call(ctx, "probe", func(c context.Context) (err error) {
+		seen, err = d.to.Probe(c, d.to.Bucket)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if match, _ := probe.Compare(d.to.Target.Location, seen); !match {
+		return &SiteError{Site: d.to.Name, Op: "probe", Code: gcerrors.PermissionDenied, err: errOtherPlace}
+	}
+	d.to.location = seen.Settle(d.to.Target.Location)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gocloud.dev/blob"
 	"gocloud.dev/blob/memblob"
 	"gocloud.dev/gcerrors"
 
@@ -157,4 +158,67 @@ func TestEvidenceThatFailsIsOwed(t *testing.T) {
 	require.Error(t, create(r, "2", "x"), "nor the second time")
 	fails = false
 	require.NoError(t, create(r, "3", "x"))
+}
+
+// TestDecisionsEndInTheMiddle: a long write and a long reconciliation outlive the decisions that they began with.
+func TestDecisionsEndInTheMiddle(t *testing.T) {
+	w := newWorld(t, 1, "a", "b")
+	now := time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
+	o := w.opts
+	o.Now = func() time.Time { return now }
+	rules := &law{verdict: map[residency.Place]residency.Verdict{"DE": residency.Allowed, "GB": residency.Allowed}, expires: now.Add(time.Hour)}
+	p := w.process()
+	r, err := router.Open(t.Context(), rules, subject, placed(p.sites(), "DE", "GB"), &o)
+	require.NoError(t, err)
+	end := func() {
+		rules.set("GB", residency.Denied)
+		now = now.Add(2 * time.Hour)
+	}
+	write := func(key string) error {
+		b, err := r.Bucket().NewWriter(t.Context(), key, &blob.WriterOptions{ContentType: "x/y"})
+		require.NoError(t, err)
+		_, err = b.Write([]byte("half, "))
+		require.NoError(t, err)
+		end()
+		_, err = b.Write([]byte("and half"))
+		require.NoError(t, err)
+		return b.Close()
+	}
+	require.NoError(t, write("long"))
+	require.Contains(t, users(w.stores["a"]), "long")
+	require.Empty(t, users(w.stores["b"]), "it was not lawful any more when the write ended")
+
+	rules.set("GB", residency.Allowed)
+	now = now.Add(2 * time.Hour)
+	for i := range 100 {
+		require.NoError(t, create(r, "k/"+string(rune('A'+i)), "x"))
+		w.stores["b"].Remove("k/" + string(rune('A'+i)))
+	}
+	copied := 0
+	p.setFault(func(site string, op faultstore.Op) faultstore.Fault {
+		if site == "b" && op.Kind == faultstore.Write && op.Key[0] == 'k' {
+			if copied++; copied == 10 {
+				end()
+			}
+		}
+		return faultstore.Fault{}
+	})
+	_, _ = r.Reconcile(t.Context(), nil)
+	require.Less(t, len(users(w.stores["b"])), 100, "the rest was not copied")
+
+	// The home site itself: nothing is written anywhere.
+	rules.set("GB", residency.Allowed)
+	now = now.Add(2 * time.Hour)
+	p.setFault(nil)
+	b, err := r.Bucket().NewWriter(t.Context(), "denied", &blob.WriterOptions{ContentType: "x/y"})
+	require.NoError(t, err)
+	_, err = b.Write([]byte("x"))
+	require.NoError(t, err)
+	rules.set("DE", residency.Denied)
+	now = now.Add(2 * time.Hour)
+	var denied *router.DeniedError
+	require.ErrorAs(t, b.Close(), &denied)
+	for _, s := range w.stores {
+		require.NotContains(t, users(s), "denied")
+	}
 }

@@ -452,7 +452,13 @@ func (p *pass) supply(ctx context.Context, key string, from holding, to *site, o
 	return p.transfer(ctx, key, from, to, true)
 }
 
+// transfer copies an object to a site, if it may still be written: a pass can take longer than a decision holds.
 func (p *pass) transfer(ctx context.Context, key string, from holding, to *site, once bool) error {
+	if ok, err := p.r.writable(ctx, to); err != nil {
+		return err
+	} else if !ok {
+		return p.r.denied([]string{"site " + to.Name})
+	}
 	if err := p.pace(ctx, from.size); err != nil {
 		return err
 	}

@@ -15,7 +15,8 @@ func (r *Router) probeDue(ctx context.Context, s *site) error {
 		return nil
 	}
 	s.mu.Lock()
-	due := r.o.Now().Sub(s.probed) >= r.o.ProbeEvery
+	now := r.o.Now()
+	due := now.Sub(s.probed) >= r.o.ProbeEvery && !now.Before(s.probeAgain)
 	s.mu.Unlock()
 	if !due {
 		return nil
@@ -23,23 +24,29 @@ func (r *Router) probeDue(ctx context.Context, s *site) error {
 	return r.probe(ctx, s)
 }
 
+// probePause is how long a probe that failed is not tried again.
+const probePause = 5 * time.Minute
+
 // probe asks where the site is. What is observed counts for the rules; what contradicts the declaration puts the site
 // into quarantine. A probe that fails leaves what is known, and no better than it was declared.
 func (r *Router) probe(ctx context.Context, s *site) error {
 	if s.Probe == nil {
 		return nil
 	}
-	var at probe.Observation
-	err := s.call(ctx, "probe", func(c context.Context) (err error) {
-		at, err = s.Probe(c, s.Bucket)
-		return err
-	})
+	// That the place cannot be asked says nothing of whether it can be written.
+	c, cancel := context.WithTimeout(ctx, s.Timeout)
+	defer cancel()
+	at, err := s.Probe(c, s.Bucket)
 	if cerr := ctx.Err(); cerr != nil {
 		return cerr
+	}
+	if err != nil {
+		err = &SiteError{Site: s.Name, Op: "probe", Code: codeOf(err), err: err}
 	}
 	s.mu.Lock()
 	s.probeErr = err
 	if err != nil {
+		s.probeAgain = r.o.Now().Add(probePause)
 		if s.probed.IsZero() {
 			s.location.Level = residency.Declared
 		}

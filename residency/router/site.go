@@ -78,6 +78,7 @@ type site struct {
 	location   residency.Location
 	probed     time.Time
 	probeErr   error
+	probeAgain time.Time          // a probe that failed is not tried before
 	decision   residency.Decision // on adding more
 	stay       residency.Decision // on what is there
 	decided    time.Time

@@ -195,7 +195,28 @@ func (w *writer) stillGood() error {
 		}
 		w.plan = p
 	}
+	if err := w.stillLawful(); err != nil {
+		return err
+	}
 	return w.enoughLeft()
+}
+
+// stillLawful leaves out sites that may no longer be written: a long write can outlive the decisions that it began with.
+func (w *writer) stillLawful() error {
+	for _, f := range w.feeds {
+		d, err := w.r.decide(w.ctx, f.s)
+		switch {
+		case err != nil:
+			return err
+		case w.r.canWrite(f.s, d):
+		case f.s == w.plan.home:
+			return w.r.denied([]string{"the home site"})
+		default:
+			f.drop()
+			f.err = &SiteError{Site: f.s.Name, Op: "write", Code: gcerrors.PermissionDenied, err: errNotLawful}
+		}
+	}
+	return nil
 }
 
 // commit asks the home site, then the others. It returns the intents of others that were at the home site before it
