@@ -154,7 +154,7 @@ type Quarantine struct {
 type Debt struct {
 	Taken int64 `json:"taken,omitempty"` // objects
 	Paid  int64 `json:"paid,omitempty"`  // objects
-	Open  int64 `json:"open"`            // objects still owed after that
+	Open  int64 `json:"open"`            // objects still owed after that, as far as they were counted
 	Bytes int64 `json:"bytes,omitempty"` // brought to the site
 }
 

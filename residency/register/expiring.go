@@ -3,6 +3,7 @@ package register
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/carekeep/carekeep/residency"
@@ -18,9 +19,15 @@ func Expiring(r Register) []Warning {
 		}
 	}
 	for _, s := range r.Sites {
+		reviewed := false
 		for _, e := range s.Decision.Endings {
-			if e.By != looked {
+			switch {
+			case e.By == looked:
+			case !strings.HasPrefix(e.By, "review of "):
 				add(s.Name, "decision, by "+e.By, e.At)
+			case !reviewed: // a newer release brings them all, so the first is enough
+				reviewed = true
+				add(s.Name, "review of the rules", e.At)
 			}
 		}
 		for _, p := range s.Target.Papers {

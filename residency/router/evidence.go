@@ -37,15 +37,15 @@ func (r *Router) answerable(kind evidence.Kind, data any) error {
 	return nil
 }
 
-// recordDebts records how many copies sites have missed since this was last called.
-func (r *Router) recordDebts(ctx context.Context) error {
+// recordDebts records how many copies sites have missed since this was last called, and got by a reconciliation.
+func (r *Router) recordDebts(ctx context.Context, paid map[string]SiteReport) error {
 	r.mu.Lock()
 	debts := r.newDebts
 	r.newDebts = map[string]int64{}
 	r.mu.Unlock()
 	for _, s := range r.sites {
-		if n := debts[s.Name]; n > 0 {
-			if err := r.evidence(ctx, evidence.KindDebt, s.Name, evidence.Debt{Taken: n, Open: n}); err != nil {
+		if d := (evidence.Debt{Taken: debts[s.Name], Paid: paid[s.Name].Paid}); d != (evidence.Debt{}) {
+			if err := r.evidence(ctx, evidence.KindDebt, s.Name, d); err != nil {
 				return err
 			}
 		}

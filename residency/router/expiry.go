@@ -28,6 +28,8 @@ func Expiring(site string, d residency.Decision, t residency.Target, o *residenc
 		own := strings.HasPrefix(e.By, "paper ") || strings.HasPrefix(e.By, "evidence.") || strings.HasPrefix(e.By, "override ")
 		switch {
 		case own:
+		case strings.HasPrefix(e.By, "review of "): // a newer release brings them all
+			add("the validity of the rules' last review", e.At)
 		case e.By == "":
 			add("the decision", e.At)
 		default:

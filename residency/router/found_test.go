@@ -222,3 +222,20 @@ func TestDecisionsEndInTheMiddle(t *testing.T) {
 		require.NotContains(t, users(s), "denied")
 	}
 }
+
+// TestDebtsAreEvidence: what a site missed is recorded, and what it got.
+func TestDebtsAreEvidence(t *testing.T) {
+	w := newWorld(t, 1, "a", "b")
+	notes := &diary{}
+	w.opts.Evidence = notes.note
+	p := w.process()
+	r := p.mustOpen()
+	p.cut(true, "b")
+	require.NoError(t, create(r, "k", "x"))
+	require.NoError(t, r.Close(t.Context()))
+	require.Equal(t, 1, notes.count(`debt b {"taken":1,"open":0}`))
+	p.cut(false, "b")
+	_, err := p.mustOpen().Reconcile(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, notes.count(`debt b {"paid":1,"open":0}`))
+}

@@ -129,7 +129,7 @@ func (r *Router) Reconcile(ctx context.Context, opts *ReconcileOptions) (*Reconc
 	if eerr := r.evidence(ctx, evidence.KindReconcile, "", p.report.evidence(p.o.Deep)); err == nil {
 		err = eerr
 	}
-	if derr := r.recordDebts(ctx); err == nil {
+	if derr := r.recordDebts(ctx, p.report.Sites); err == nil {
 		err = derr
 	}
 	return p.report, err

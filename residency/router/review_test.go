@@ -171,7 +171,9 @@ func TestExpiring(t *testing.T) {
 		Endings: []residency.Ending{
 			{At: day(3), By: "override ov-1"}, {At: day(25), By: "evidence.age"},
 			{At: time.Date(2027, 1, 25, 0, 0, 0, 0, time.UTC), By: "uk-gdpr.adequate.eea"},
+			{At: time.Date(2027, 4, 30, 0, 0, 0, 0, time.UTC), By: "review of one"},
 			{At: time.Date(2027, 5, 1, 0, 0, 0, 0, time.UTC), By: "paper hds"},
+			{At: time.Date(2027, 5, 2, 0, 0, 0, 0, time.UTC), By: "review of another"},
 			{At: time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC), By: "far"},
 		},
 	}
@@ -195,6 +197,7 @@ func TestExpiring(t *testing.T) {
 		{"urgent", "the paper c5-report has ended"},
 		{"urgent", "the override ov-1 ends"},
 		{"warning", "the decision that rests on uk-gdpr.adequate.eea ends"},
+		{"notice", "the validity of the rules' last review ends"},
 		{"notice", "the paper hds ends"},
 	}, lines)
 	require.Equal(t, got, router.Expiring("fra", d, target, over, at), "it is a pure function")

@@ -204,7 +204,7 @@ func (r *Router) Close(ctx context.Context) error {
 	if done {
 		return nil
 	}
-	err := r.recordDebts(ctx)
+	err := r.recordDebts(ctx, nil)
 	if berr := r.bucket.Close(); berr != nil && gcerrors.Code(berr) != gcerrors.FailedPrecondition {
 		err = errors.Join(err, berr)
 	}
