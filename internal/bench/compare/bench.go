@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -12,11 +14,6 @@ import (
 
 // settle is how long files are left alone after a change: contenders do not trust times younger than this.
 const settle = 2500 * time.Millisecond
-
-// aftermath is how long nothing is timed after a run's files were deleted. Linux does not give the inodes of
-// an ext file system away again for a minute, and searches past all of them for each new file: every restore
-// would look slow, and the later the slower. For the same reason nothing is deleted during a run.
-const aftermath = 65 * time.Second
 
 // bench is a comparison under way.
 type bench struct {
@@ -26,24 +23,21 @@ type bench struct {
 	rep   *report
 }
 
-// once runs every stage with every contender once.
+// once runs every stage with every contender once. What it leaves stays until the end. Linux does not give the inodes of
+// deleted files on an ext file system away again for a minute, and searches past all of them for each new file: every
+// restore would look slow, and the later the slower. And memory that a deletion frees goes back to the host of a
+// virtual machine, which charges it to whoever writes next.
 func (b *bench) once(ctx context.Context, n int) error {
-	home := filepath.Join(b.work, "run")
-	defer os.RemoveAll(home)
+	home := filepath.Join(b.work, fmt.Sprint("run", n))
 	if err := b.data.reset(ctx); err != nil {
 		return err
-	}
-	if n > 0 {
-		syncDisks()
-		if err := pause(ctx, aftermath); err != nil {
-			return err
-		}
 	}
 	cost, err := fileCost(filepath.Join(home, "cost"))
 	if err != nil {
 		return err
 	}
 	b.rep.FileCost.add(cost)
+	b.rep.PageCost.add(pageCost())
 	for i, t := range b.tools {
 		if err := b.start(ctx, t, b.place(home, i)); err != nil {
 			return fmt.Errorf("%s: init: %w", t.name, err)
@@ -119,6 +113,38 @@ func fileCost(dir string) (float64, error) {
 		}
 	}
 	return float64(time.Since(start).Microseconds()) / n, nil
+}
+
+// fillCache fills the page cache with a file of zeros that takes no room on the disk, as it is full on any machine that
+// has been up for some days. It does nothing where the size of the memory is not known.
+func fillCache(ctx context.Context, dir string) error {
+	var kib int64
+	if _, err := fmt.Sscanf(field("/proc/meminfo", "MemAvailable"), "%d kB", &kib); err != nil {
+		return nil
+	}
+	f, err := os.Create(filepath.Join(dir, "zeros"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Truncate(kib << 10); err != nil {
+		return err
+	}
+	return warm(ctx, f.Name())
+}
+
+// pageCost returns how many microseconds it takes to touch a page of fresh memory, of 256 MiB.
+func pageCost() float64 {
+	const size = 256 << 20
+	memory := make([]byte, size)
+	start := time.Now()
+	for i := 0; i < size; i += os.Getpagesize() {
+		memory[i] = 1
+	}
+	cost := float64(time.Since(start).Nanoseconds()) / 1e3 / float64(size/os.Getpagesize())
+	runtime.KeepAlive(memory)
+	debug.FreeOSMemory()
+	return cost
 }
 
 func pause(ctx context.Context, d time.Duration) error {

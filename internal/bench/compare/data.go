@@ -132,10 +132,11 @@ func warm(ctx context.Context, dir string) error {
 			return err
 		}
 		defer f.Close()
-		for {
+		for ctx.Err() == nil {
 			if n, err := f.Read(buf); n == 0 || err != nil {
 				return nil // what cannot be read here, the contenders will complain of
 			}
 		}
+		return ctx.Err()
 	})
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -44,12 +45,24 @@ func (r *report) best(c column) (who string, value float64) {
 	return who, value
 }
 
+// A first backup is to take at most three quarters of the time of the fastest peer that compresses well.
+const (
+	coldPeer  = "kopia, zstd-fastest"
+	coldShare = 0.75
+)
+
 // judge notes where a row of ours does not beat every compressing peer or takes too much memory.
 func (r *report) judge(own *row) {
 	for _, c := range columns() {
 		who, best := r.best(c)
 		if v := c.of(own); who != "" && v >= best {
 			r.Shortfalls = append(r.Shortfalls, fmt.Sprintf("%s: %s: %s, and %s has %s", own.Name, c.name, c.show(v), who, c.show(best)))
+		}
+	}
+	if i := slices.IndexFunc(r.Rows, func(w *row) bool { return w.Name == coldPeer }); i >= 0 {
+		if v, limit := own.Stages["cold"].Wall.Median, coldShare*r.Rows[i].Stages["cold"].Wall.Median; v > limit {
+			r.Shortfalls = append(r.Shortfalls, fmt.Sprintf("%s: cold, wall: %s, and three quarters of %s are %s",
+				own.Name, secondsText(v), coldPeer, secondsText(limit)))
 		}
 	}
 	for _, stage := range stages {

@@ -13,7 +13,8 @@
 // data read and verified.
 //
 // For restores the file system should be one on which nobody has deleted many files for some minutes, best a
-// fresh one: see FileCost. It needs room for all repositories and restores of one run, some 15 times the data.
+// fresh one: see FileCost. It needs room for all repositories and restores of all runs, each some 10 times the data. A
+// virtual machine should own its memory: see PageCost. The page cache is filled before the first run.
 //
 // The command has to be called inside the module. Nothing is left behind but the files of -out.
 package main
@@ -116,6 +117,9 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	b := &bench{tools: tools, data: data, work: work, rep: newReport(c, tools, data, work)}
+	if err := fillCache(ctx, work); err != nil {
+		return err
+	}
 	for n := range c.runs {
 		if err := b.once(ctx, n); err != nil {
 			return err

@@ -42,7 +42,8 @@ func (r *report) markdown() string {
 	}
 	fmt.Fprintf(&b, "- data: %s: %d files, %s\n", r.Data, r.Files, bytesText(float64(r.Bytes)))
 	fmt.Fprintf(&b, "- runs: %d, contenders taking turns in every stage, page cache warm, disk synced before each command\n", r.Runs)
-	fmt.Fprintf(&b, "- making an empty file took %.0f µs (%.0f to %.0f) before the runs\n\n", r.FileCost.Median, r.FileCost.Min, r.FileCost.Max)
+	fmt.Fprintf(&b, "- making an empty file took %.0f µs (%.0f to %.0f) before the runs\n", r.FileCost.Median, r.FileCost.Min, r.FileCost.Max)
+	fmt.Fprintf(&b, "- touching a page of fresh memory took %.2f µs (%.2f to %.2f) before the runs\n\n", r.PageCost.Median, r.PageCost.Min, r.PageCost.Max)
 	fmt.Fprintf(&b, "## Medians\n\nWall s / CPU s (user and system) / peak memory MiB.\n\n%s\n", r.medians())
 	fmt.Fprintf(&b, "## Sizes\n\n%s\n", r.sizes())
 	fmt.Fprintf(&b, "## Times better than the best compressing peer\n\n%s\n", r.factors())

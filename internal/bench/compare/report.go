@@ -57,7 +57,10 @@ type report struct {
 	Runs     int       `json:"runs"`
 	// FileCost is how many microseconds making an empty file took before each run. Well above 100 says that
 	// many files were deleted on this file system shortly before, and that restores are measured too slow.
-	FileCost   span[float64] `json:"file_cost_microseconds"`
+	FileCost span[float64] `json:"file_cost_microseconds"`
+	// PageCost is how many microseconds it took to touch a page of fresh memory before each run. Well above 0.5 says that
+	// a host has taken back what this virtual machine did not use, and that whoever writes much is measured too slow.
+	PageCost   span[float64] `json:"page_cost_microseconds"`
 	Rows       []*row        `json:"rows"`
 	Wrong      []string      `json:"wrong_restores"`
 	Inexact    []string      `json:"inexact_restores"` // of peers: right but for the times of folders
