@@ -117,9 +117,11 @@ type restore struct {
 	queue  *wantQueue
 	kept   *leftovers
 	tasks  chan *restoreFile
-	outage atomic.Int32                // reads in a row that failed
-	failed atomic.Pointer[format.Hash] // the pack of all of them; nil if there are several
 	wrote  atomic.Int64
+
+	outage   atomic.Int32                // reads in a row that failed
+	failed   atomic.Pointer[format.Hash] // the pack of all of them; nil if there are several
+	answered atomic.Bool                 // content could be read
 
 	groups  map[uint64]*linkName // by LinkGroup; of the goroutine that opens files
 	links   []*format.Entry      // later names of files that are not finished, all in one folder
@@ -257,6 +259,9 @@ func (x *restore) run(ctx context.Context) error {
 	err := g.Wait()
 	if err == nil {
 		err = walkErr
+	}
+	if err == nil && x.outage.Load() > 0 && !x.answered.Load() && x.gone(ctx) {
+		err = ErrStoreGone // there was too little to read for it to be noticed earlier
 	}
 	return err
 }

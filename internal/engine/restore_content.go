@@ -209,6 +209,7 @@ func (w *worker) read(ctx context.Context, r *frameRun) (done int, err, fatal er
 	w.x.op.AddStored(r.size())
 	err = w.x.r.packs.Frames(ctx, r.pack, w.at, func(i int, plain []byte) error {
 		w.x.outage.Store(0)
+		w.x.answered.Store(true)
 		if fatal = w.frame(r.frames[i], plain); fatal == nil {
 			fatal = ctx.Err()
 		}
@@ -363,16 +364,10 @@ func (x *restore) unread(ctx context.Context, err error, pack *format.Hash) (cau
 			x.failed.Store(nil)
 		}
 		if n >= restoreOutage {
-			// One large pack that cannot be read is no outage, as long as the store answers for another object.
-			alone := x.failed.Load() != nil
-			if alone {
-				_, perr := x.r.store.Exists(ctx, format.FormatKey)
-				alone = perr == nil
-			}
-			if !alone {
+			if x.gone(ctx) {
 				return nil, fmt.Errorf("%w: %w", ErrStoreGone, err)
 			}
-			x.outage.Store(0)
+			x.outage.Store(1) // with the pack, so that the next one that fails is noticed to be another
 		}
 		return fmt.Errorf("%w: %w", ErrContentUnread, err), nil
 	}
@@ -381,4 +376,14 @@ func (x *restore) unread(ctx context.Context, err error, pack *format.Hash) (cau
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return fmt.Errorf("%w: %w", ErrContentLost, err), nil
+}
+
+// gone tells, after reads that failed, whether the store answers no more. One large pack that cannot be read is no
+// outage, as long as the store answers for another object.
+func (x *restore) gone(ctx context.Context) bool {
+	if x.failed.Load() == nil {
+		return true
+	}
+	_, err := x.r.store.Exists(ctx, format.FormatKey)
+	return err != nil
 }
