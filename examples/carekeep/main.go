@@ -86,8 +86,8 @@ type command struct {
 // app is what a command works with.
 type app struct {
 	*command
+	world
 	ctx    context.Context
-	now    func() time.Time // by which the law is asked
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
@@ -106,10 +106,16 @@ func main() {
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return runAt(ctx, time.Now, args, stdin, stdout, stderr)
+	return runIn(ctx, world{now: time.Now}, args, stdin, stdout, stderr)
 }
 
-func runAt(ctx context.Context, now func() time.Time, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+// world is what a command takes from elsewhere than its call. Tests have one of their own.
+type world struct {
+	now  func() time.Time    // by which the law is asked
+	cost backup.PasswordCost // of the password of a new repository; zero means the default
+}
+
+func runIn(ctx context.Context, w world, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c := &command{}
 	exited := -1
 	parser, err := kong.New(c, kong.Name("carekeep"), kong.Vars{"causes": causes}, kong.Writers(stdout, stderr),
@@ -127,7 +133,7 @@ func runAt(ctx context.Context, now func() time.Time, args []string, stdin io.Re
 		fmt.Fprintln(stderr, "carekeep:", err)
 		return exitUsage
 	}
-	a := &app{command: c, ctx: ctx, now: now, stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{command: c, ctx: ctx, world: w, stdin: stdin, stdout: stdout, stderr: stderr}
 	err = k.Run(a)
 	for _, end := range slices.Backward(a.ends) {
 		err = errors.Join(err, end())

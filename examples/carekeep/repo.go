@@ -236,7 +236,7 @@ func (c *initCmd) Run(a *app) error {
 		return err
 	}
 	r, err := backup.Create(a.ctx, b, backup.Password(password), &backup.CreateOptions{
-		FIPS: c.FIPS, Residency: c.Residency, SingleWriter: c.Single, Options: *opts,
+		FIPS: c.FIPS, Residency: c.Residency, SingleWriter: c.Single, PasswordCost: a.cost, Options: *opts,
 	})
 	if err != nil {
 		return err

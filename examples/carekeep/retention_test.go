@@ -90,10 +90,12 @@ func TestRetentionOnS3(t *testing.T) {
 
 // TestRetentionOnGCS and TestRetentionOnAzure delete on the other two interfaces as well.
 func TestRetentionOnGCS(t *testing.T) {
+	onlyLong(t)
 	retention(t, servertest.GCS(t))
 }
 
 func TestRetentionOnAzure(t *testing.T) {
+	onlyLong(t)
 	retention(t, servertest.Azure(t))
 }
 
@@ -321,7 +323,7 @@ func TestBackupDuringForget(t *testing.T) {
 		return out.Write(p)
 	})
 	args := []string{"forget", "--policy", file(t, keepOneADay), "--json", "--repo", c.repo, "--host-dir", c.host}
-	require.Equal(t, exitComplete, run(t.Context(), args, strings.NewReader(""), stdout, &errs), "%s%s", &out, &errs)
+	require.Equal(t, exitComplete, runIn(t.Context(), world{time.Now, quick}, args, strings.NewReader(""), stdout, &errs), "%s%s", &out, &errs)
 	require.True(t, added)
 	list, _ := c.run(exitComplete, "snapshots")
 	require.Equal(t, 3, strings.Count(list, "\n"), "what was added after the check is not verified, and stays")

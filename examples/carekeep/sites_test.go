@@ -59,7 +59,7 @@ func (g *group) run(want int, args ...string) (stdout, stderr string) {
 	g.t.Helper()
 	var out, errs bytes.Buffer
 	args = append(args, "--sites", g.path("sites.json"), "--host-dir", g.host)
-	got := runAt(g.t.Context(), func() time.Time { return g.at }, args, strings.NewReader(""), &out, &errs)
+	got := runIn(g.t.Context(), world{func() time.Time { return g.at }, quick}, args, strings.NewReader(""), &out, &errs)
 	require.Equal(g.t, want, got, "%v\n%s\n%s", args, out.String(), errs.String())
 	return out.String(), errs.String()
 }
@@ -182,7 +182,7 @@ func TestDecide(t *testing.T) {
 		t.Helper()
 		var out, errs bytes.Buffer
 		args = append([]string{"sites", "decide", "--sites", "sites.json", "--host-dir", c.host}, args...)
-		require.Equal(t, want, runAt(t.Context(), func() time.Time { return lawful }, args, nil, &out, &errs), errs.String())
+		require.Equal(t, want, runIn(t.Context(), world{func() time.Time { return lawful }, quick}, args, nil, &out, &errs), errs.String())
 		return out.String(), errs.String()
 	}
 	out, _ := decide(exitComplete, "--as-declared")

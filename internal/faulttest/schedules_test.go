@@ -732,7 +732,7 @@ func (c *chaos) auditBeside(ctx context.Context, wg *sync.WaitGroup) {
 // damage; no rubbish stays.
 func TestSchedules(t *testing.T) {
 	t.Parallel()
-	n := 120
+	n := 50
 	if long() {
 		n = 10_000
 	}
