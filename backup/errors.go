@@ -19,7 +19,7 @@ var (
 	ErrNoRepository = engine.ErrNoRepository
 	// ErrRepositoryExists: Create met a repository.
 	ErrRepositoryExists = engine.ErrExists
-	// ErrWrongKey: no key slot opens with this password or key service.
+	// ErrWrongKey: no key slot opens with this password or key service. What the service said of it is wrapped too.
 	ErrWrongKey = engine.ErrWrongKey
 	// ErrNoCredential: this host holds no writer credential; open the repository once with a password.
 	ErrNoCredential = engine.ErrNoCredential

@@ -75,8 +75,10 @@ func unlock(ctx context.Context, s *store.Store, f *format.Format, object []byte
 		if ctx.Err() != nil {
 			return nil, info, ctx.Err()
 		}
-		if !errors.Is(err, ErrWrongKey) {
-			result = err // another slot may still fit
+		// Another slot may still fit. If none does, the most telling error is given: whether a key service
+		// refused or did not answer, only its own words say.
+		if !errors.Is(err, ErrWrongKey) || errors.Is(result, ErrWrongKey) && err != ErrWrongKey {
+			result = err
 		}
 	}
 	return nil, format.SlotInfo{}, result
