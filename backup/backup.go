@@ -61,6 +61,9 @@ func (r *Repository) Backup(ctx context.Context, src fs.FS, opts *BackupOptions)
 	if opts == nil {
 		opts = &BackupOptions{}
 	}
+	if err := given(src); err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
+	}
 	o := engine.BackupOptions{
 		Host: opts.Host, Exclude: opts.Exclude, FullRead: opts.FullRead, Workers: opts.Workers,
 		Level: compress.Level(opts.Compression),

@@ -64,14 +64,18 @@ func (e *streamError) EndsBackup() bool { return true }
 type stream struct {
 	noFS
 	file string
-	r    io.Reader
+	r    whole
 }
 
 func (s stream) source() source.Source { return source.Stream(s.file, s.r) }
 func (s stream) name() string          { return s.file }
 
 // Group is the source for several sources captured together: a database, its documents, its images. Each
-// stands in the snapshot under its name, which may have several elements separated by slashes.
+// stands in the snapshot under its name, which may have several elements separated by slashes. A group of
+// nothing is an error of Backup, never an empty snapshot.
+//
+// Unless BackupOptions.Name says otherwise, the names together are the name of the series, so a group with
+// one source more begins a new series.
 func Group(sources map[string]fs.FS) fs.FS { return group{sources: sources} }
 
 type group struct {
@@ -111,6 +115,30 @@ type noFS struct{}
 
 func (noFS) Open(name string) (fs.File, error) {
 	return nil, pathError("open", name, fs.ErrInvalid)
+}
+
+var errNoSource = errors.New("there is no source: a file system or a reader is nil, or a group is empty")
+
+// given reports sources that are not there, which are mistakes of the caller.
+func given(f fs.FS) error {
+	switch f := f.(type) {
+	case nil:
+		return errNoSource
+	case stream:
+		if f.r.r == nil {
+			return errNoSource
+		}
+	case group:
+		if len(f.sources) == 0 {
+			return errNoSource
+		}
+		for _, part := range f.sources {
+			if err := given(part); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func sourceOf(f fs.FS) source.Source {
