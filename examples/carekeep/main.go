@@ -127,12 +127,32 @@ func runAt(ctx context.Context, now func() time.Time, args []string, stdin io.Re
 		fmt.Fprintln(stderr, "carekeep:", err)
 		return exitUsage
 	}
-	a := &app{command: c, ctx: ctx, now: now, stdin: stdin, stdout: stdout, stderr: stderr}
+	out := &output{w: stdout}
+	a := &app{command: c, ctx: ctx, now: now, stdin: stdin, stdout: out, stderr: stderr}
 	err = k.Run(a)
 	for _, end := range slices.Backward(a.ends) {
 		err = errors.Join(err, end())
 	}
-	return a.exit(err)
+	code := a.exit(err)
+	if out.err != nil && !errors.Is(err, out.err) { // what was to be told was not
+		fmt.Fprintln(stderr, "carekeep: standard output:", out.err)
+		code = exitFailed
+	}
+	return code
+}
+
+// output remembers that something could not be written, so that a listing cut short is not taken for a whole one.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return n, err
 }
 
 // atEnd closes something when the command is done.

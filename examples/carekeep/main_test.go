@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -170,3 +171,24 @@ func TestMain(m *testing.M) {
 }
 
 const beCommand = "CAREKEEP_TEST_IS_COMMAND"
+
+// full is standard output on a disk that is full.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// TestOutputThatFails: a listing that was cut short must not end as if it were whole.
+func TestOutputThatFails(t *testing.T) {
+	c := &caller{t: t, repo: filepath.Join(t.TempDir(), "r"), host: t.TempDir()}
+	c.password("secret")
+	c.run(exitComplete, "init")
+	c.run(exitComplete, "backup", tree(t))
+	for _, args := range [][]string{
+		{"snapshots"}, {"snapshots", "--json"}, {"ls", "latest"}, {"ls", "latest", "--json"}, {"cat", "latest", "db"}, {"key", "list"},
+	} {
+		var errs bytes.Buffer
+		args = append(args, "--repo", c.repo, "--host-dir", c.host)
+		require.Equal(t, exitFailed, run(t.Context(), args, strings.NewReader(""), full{}, &errs), "%v", args)
+		require.Equal(t, 1, strings.Count(errs.String(), "no space left"), "%v: %s", args, errs.String())
+	}
+}

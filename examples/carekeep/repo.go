@@ -187,10 +187,12 @@ func rate(s string) (int64, error) {
 }
 
 // line writes one JSON line.
-func (a *app) line(v any) {
+func (a *app) line(v any) { lineTo(a.stdout, v) }
+
+func lineTo(w io.Writer, v any) {
 	b, err := json.Marshal(v)
 	if err == nil {
-		fmt.Fprintln(a.stdout, string(b))
+		fmt.Fprintln(w, string(b))
 	}
 }
 
