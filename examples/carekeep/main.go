@@ -40,6 +40,7 @@ import (
 	"maps"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -114,7 +115,7 @@ func runAt(ctx context.Context, now func() time.Time, args []string, stdin io.Re
 	exited := -1
 	parser, err := kong.New(c, kong.Name("carekeep"), kong.Vars{"causes": causes}, kong.Writers(stdout, stderr),
 		kong.Description("Encrypted, deduplicated backups of clinical systems."),
-		kong.Exit(func(code int) { exited = code }), kong.UsageOnError())
+		kong.Exit(func(code int) { exited = code }), kong.UsageOnError(), kong.KindMapper(reflect.String, kong.MapperFunc(verbatim)))
 	if err != nil {
 		fmt.Fprintln(stderr, "carekeep:", err)
 		return exitFailed
@@ -139,6 +140,15 @@ func runAt(ctx context.Context, now func() time.Time, args []string, stdin io.Re
 		code = exitFailed
 	}
 	return code
+}
+
+// verbatim takes a text as it was given. The parser's own way leads through JSON, which changes names that are not UTF-8.
+func verbatim(ctx *kong.DecodeContext, target reflect.Value) error {
+	t, err := ctx.Scan.PopValue("string")
+	if err == nil {
+		target.SetString(t.String())
+	}
+	return err
 }
 
 // output remembers that something could not be written, so that a listing cut short is not taken for a whole one.

@@ -172,6 +172,21 @@ func TestMain(m *testing.M) {
 
 const beCommand = "CAREKEEP_TEST_IS_COMMAND"
 
+// TestOddArguments: a name that is not UTF-8 arrives as it was given, and a label may hold a semicolon.
+func TestOddArguments(t *testing.T) {
+	c := &caller{t: t, repo: filepath.Join(t.TempDir(), "r"), host: t.TempDir()}
+	c.password("secret")
+	c.run(exitComplete, "init")
+	const name = "M\xfcller.txt" // in Latin-1
+	c.pipe("letter", exitComplete, "backup", "--stdin", name, "--label", "why=a;b=c")
+	out, _ := c.run(exitComplete, "ls", "latest")
+	require.Contains(t, out, `"M\xfcller.txt"`)
+	out, _ = c.run(exitComplete, "cat", "latest", name)
+	require.Equal(t, "letter", out)
+	out, _ = c.run(exitComplete, "snapshots", "--json")
+	require.Contains(t, out, `"labels":{"why":"a;b=c"}`)
+}
+
 // full is standard output on a disk that is full.
 type full struct{}
 
