@@ -43,6 +43,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -101,9 +102,17 @@ func main() {
 	// harder near it and refuses nothing.
 	debug.SetGCPercent(25)
 	debug.SetMemoryLimit(88 << 20)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := interruptible(context.Background())
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// interruptible returns a context that the first signal to stop ends. The second one ends the process, which a program
+// that gives standard input nothing would otherwise keep alive.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {

@@ -165,12 +165,25 @@ func TestUsage(t *testing.T) {
 // TestMain lets a test run the command as a process of its own: this binary again, told to be the command.
 func TestMain(m *testing.M) {
 	if os.Getenv(beCommand) != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		ctx, stop := interruptible(context.Background())
+		defer stop()
+		os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
 
 const beCommand = "CAREKEEP_TEST_IS_COMMAND"
+
+// TestNoConfigurationFolder: a service's account often has no home, and the error names the options that help.
+func TestNoConfigurationFolder(t *testing.T) {
+	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "AppData"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("CAREKEEP_PASSWORD", "secret")
+	var out, errs bytes.Buffer
+	require.Equal(t, exitUsage, run(t.Context(), []string{"init", "--repo", filepath.Join(t.TempDir(), "r")}, strings.NewReader(""), &out, &errs))
+	require.Contains(t, errs.String(), "--host-dir")
+}
 
 // TestOddArguments: a name that is not UTF-8 arrives as it was given, and a label may hold a semicolon.
 func TestOddArguments(t *testing.T) {

@@ -69,6 +69,11 @@ func (a *app) openBucket(place string, create bool) (*blob.Bucket, error) {
 }
 
 func (a *app) options() (*backup.Options, error) {
+	if a.HostDir == "" && !a.NoHost {
+		if _, err := os.UserConfigDir(); err != nil {
+			return nil, usageError{errors.New("this account has no configuration folder: give --host-dir DIR, or --no-host")}
+		}
+	}
 	up, err := rate(a.Upload)
 	if err != nil {
 		return nil, usageError{err}
