@@ -182,6 +182,12 @@ type usageError struct{ error }
 
 func (a *app) exit(err error) int {
 	var usage usageError
+	var paths *backup.PathsError
+	if errors.As(err, &paths) {
+		for _, p := range paths.Paths {
+			fmt.Fprintf(a.stderr, "%s: not in the snapshot\n", show(p))
+		}
+	}
 	switch {
 	case err == nil:
 		return exitComplete

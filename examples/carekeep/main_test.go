@@ -185,6 +185,18 @@ func TestNoConfigurationFolder(t *testing.T) {
 	require.Contains(t, errs.String(), "--host-dir")
 }
 
+// TestMissingPath: the operator is told which of the chosen paths is not there, and gets the others.
+func TestMissingPath(t *testing.T) {
+	c := &caller{t: t, repo: filepath.Join(t.TempDir(), "r"), host: t.TempDir()}
+	c.password("secret")
+	c.run(exitComplete, "init")
+	c.run(exitComplete, "backup", tree(t))
+	to := t.TempDir()
+	_, errs := c.run(exitFailed, "restore", "latest", "db", "letters/on.txt", "--to", to)
+	require.Contains(t, errs, "letters/on.txt: not in the snapshot\n")
+	require.FileExists(t, filepath.Join(to, "db"))
+}
+
 // TestOddArguments: a name that is not UTF-8 arrives as it was given, and a label may hold a semicolon.
 func TestOddArguments(t *testing.T) {
 	c := &caller{t: t, repo: filepath.Join(t.TempDir(), "r"), host: t.TempDir()}
