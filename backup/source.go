@@ -22,7 +22,9 @@ type sourcer interface {
 // owners, modes, times in nanoseconds, extended attributes and POSIX ACLs, names in any encoding, FIFOs
 // and devices. The path may also be that of a single file. As an fs.FS it is what os.DirFS returns.
 //
-// A path that does not exist is an error of Backup, never an empty snapshot.
+// A path that does not exist is an error of Backup, never an empty snapshot. A repository or an
+// Options.HostDir that lies in the folder is backed up like everything else, and each run then stores what the
+// one before it stored: leave them out with BackupOptions.Exclude.
 func Dir(path string) fs.FS { return dir{os.DirFS(path), path} }
 
 type dir struct {
@@ -41,7 +43,21 @@ func (d dir) name() string {
 
 // Stream is the source for one file of unknown length, such as the output of a database's dump command.
 // The reader is read once, so the source serves one backup. If it fails the backup fails: half a dump is
-// no backup.
+// no backup. Its error is wrapped, and its text, which may hold names, left out.
+//
+// A pipe ends for a program that failed as for one that is done, so half a dump would count as whole. Let
+// the reader fail when the program does:
+//
+//	cmd := exec.CommandContext(ctx, "pg_dump", "clinic")
+//	r, w := io.Pipe()
+//	cmd.Stdout = w
+//	go func() { w.CloseWithError(cmd.Run()) }()
+//	snap, err := repo.Backup(ctx, backup.Stream("clinic.sql", r), nil)
+//	r.Close() // ends the program too, if the backup failed
+//
+// A backup ends no sooner than a call of Read that is under way. exec.CommandContext sees to that as well.
+//
+// Unless BackupOptions.Name says otherwise, name is the name of the series.
 func Stream(name string, r io.Reader) fs.FS { return stream{file: name, r: whole{r}} }
 
 // whole makes a failure of a stream end the backup.
@@ -58,7 +74,7 @@ func (w whole) Read(p []byte) (int, error) {
 type streamError struct{ err error }
 
 func (e *streamError) Error() string    { return "the stream failed: " + e.err.Error() }
-func (e *streamError) Unwrap() error    { return e.err }
+func (e *streamError) Unwrap() []error  { return []error{source.ErrStream, e.err} }
 func (e *streamError) EndsBackup() bool { return true }
 
 type stream struct {

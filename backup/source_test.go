@@ -1,13 +1,25 @@
 package backup_test
 
 import (
+	"errors"
 	"io/fs"
 	"testing"
+	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/carekeep/carekeep/backup"
 )
+
+// TestStreamThatFails: the error is the reader's, and its text, which may hold names, is not shown.
+func TestStreamThatFails(t *testing.T) {
+	r := create(t, memory(t), nil)
+	failure := errors.New("dump of Smith failed")
+	_, err := r.Backup(t.Context(), backup.Stream("dump.sql", iotest.ErrReader(failure)), nil)
+	require.ErrorIs(t, err, failure)
+	require.ErrorContains(t, err, "the stream failed")
+	require.NotContains(t, err.Error(), "Smith")
+}
 
 // TestSourceOfNothing gives sources that a mistake in the caller's code makes: each is an error of the call.
 func TestSourceOfNothing(t *testing.T) {
