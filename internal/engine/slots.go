@@ -136,7 +136,7 @@ func (r *Repo) AddSlot(ctx context.Context, key Key) (format.SlotInfo, error) {
 	defer end()
 	_, have, err := unlock(ctx, r.store, r.format, r.formatObject, r.Slots(), key)
 	if err == nil {
-		return have, fmt.Errorf("%w: this key opens the repository already", ErrExists)
+		return have, fmt.Errorf("%w, which this key opens already", ErrExists)
 	}
 	if !errors.Is(err, ErrWrongKey) {
 		return info, err
