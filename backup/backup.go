@@ -18,11 +18,14 @@ type BackupOptions struct {
 	// Labels are kept with the snapshot, sealed to readers.
 	Labels map[string]string
 	// Host and Name tell one series of snapshots from another: a run compares itself with the last
-	// snapshot of its series. Host defaults to the computer's name, Name to the absolute path of a [Dir].
+	// snapshot of its series. Host defaults to the computer's name, Name to the absolute path of a [Dir], the
+	// name of a [Stream], the names in a [Group], and to nothing for any other fs.FS. Give a name to what is
+	// to stay one series when its path or its parts change.
 	Host, Name string
 	// Exclude leaves out what a pattern matches. A pattern without a slash is matched against every name,
 	// one with a slash against the path from the source's root; "*" and "?" stop at a slash, "**" does
-	// not; a slash at the end means folders only. A folder that is left out is not entered.
+	// not; a slash at the end means folders only. A folder that is left out is not entered. The root is the
+	// folder of a [Dir], whose own path is no part of what is matched.
 	Exclude []string
 	// FullRead reads every file again. Otherwise a file is taken as unchanged, and not read, when kind,
 	// size, modification time, change time (ctime), inode, owner and mode are as recorded, and its last
@@ -60,6 +63,9 @@ const (
 func (r *Repository) Backup(ctx context.Context, src fs.FS, opts *BackupOptions) (*Snapshot, error) {
 	if opts == nil {
 		opts = &BackupOptions{}
+	}
+	if err := given(src); err != nil {
+		return nil, fmt.Errorf("backup: %w", err)
 	}
 	o := engine.BackupOptions{
 		Host: opts.Host, Exclude: opts.Exclude, FullRead: opts.FullRead, Workers: opts.Workers,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/carekeep/carekeep/internal/engine"
 	"github.com/carekeep/carekeep/internal/format"
@@ -19,7 +20,7 @@ var (
 	ErrNoRepository = engine.ErrNoRepository
 	// ErrRepositoryExists: Create met a repository.
 	ErrRepositoryExists = engine.ErrExists
-	// ErrWrongKey: no key slot opens with this password or key service.
+	// ErrWrongKey: no key slot opens with this password or key service. What the service said of it is wrapped too.
 	ErrWrongKey = engine.ErrWrongKey
 	// ErrNoCredential: this host holds no writer credential; open the repository once with a password.
 	ErrNoCredential = engine.ErrNoCredential
@@ -113,6 +114,19 @@ func (r Reason) String() string {
 	}
 	return "unknown reason"
 }
+
+// PathsError is in the error of a restore that was told to restore what the snapshot does not hold. It is
+// fs.ErrNotExist to errors.Is.
+type PathsError struct {
+	Paths []string // as they were chosen; patient data: not for logs
+}
+
+func (e *PathsError) Error() string {
+	return (&engine.PathsError{Paths: e.Paths}).Error()
+}
+
+// Is makes errors.Is(err, fs.ErrNotExist) true.
+func (e *PathsError) Is(target error) bool { return target == fs.ErrNotExist }
 
 // DamageError is returned beside the report of a check that found damage.
 type DamageError struct {

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,11 +26,23 @@ func Password(password string) Key {
 
 // KMS is a key held by a key service, such as those of Tink's integrations for AWS, Google Cloud and
 // Vault. It holds every role. The name tells key services of one repository apart, usually by the URI of
-// the service's key; only a digest of it is stored. The service is asked once when the slot is made and
-// once at every opening.
+// the service's key; only a digest of it is stored. The service is asked once when the slot is made, and
+// once at every opening for each slot of a key service. Its error is wrapped beside [ErrWrongKey], because a
+// service that refuses and one that does not answer look the same.
 func KMS(name string, service tink.AEAD) Key {
+	if service == nil { // which would otherwise be the host's credential
+		service = noService{}
+	}
 	return Key{engine.Key{KMSName: name, KMS: service}}
 }
+
+// noService is the key service that a caller has not made.
+type noService struct{}
+
+var errNoService = errors.New("there is no key service: it is nil")
+
+func (noService) Encrypt(_, _ []byte) ([]byte, error) { return nil, errNoService }
+func (noService) Decrypt(_, _ []byte) ([]byte, error) { return nil, errNoService }
 
 // Credential is the key that this host holds after it has opened the repository once with another one. It
 // holds the writer's role alone: it can add snapshots, and neither read nor remove what was committed.

@@ -56,8 +56,9 @@ var (
 // dir. It needs the reader's role.
 //
 // An [*IncompleteError] comes with a report and says what could not be restored, or lacks attributes. Any
-// other error ended the restore early; restoring again goes on where it ended. Paths that the snapshot
-// does not hold give an error that wraps fs.ErrNotExist, after the others were restored.
+// other error ended the restore early; restoring again goes on, file by file: a new file that was being
+// written is removed, and begun again. Paths that the snapshot does not hold give a [*PathsError], after the
+// others were restored.
 func (s *Snapshot) Restore(ctx context.Context, dir string, opts *RestoreOptions) (*RestoreReport, error) {
 	if opts == nil {
 		opts = &RestoreOptions{}
@@ -87,6 +88,9 @@ func (s *Snapshot) Restore(ctx context.Context, dir string, opts *RestoreOptions
 	var paths *engine.PathsError
 	if err != nil && !errors.As(err, &paths) {
 		return rep, fmt.Errorf("backup: restore: %w", err)
+	}
+	if paths != nil {
+		err = &PathsError{Paths: paths.Paths}
 	}
 	if !res.Complete() {
 		inc := &IncompleteError{Total: rep.Problems}

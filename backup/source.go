@@ -22,7 +22,9 @@ type sourcer interface {
 // owners, modes, times in nanoseconds, extended attributes and POSIX ACLs, names in any encoding, FIFOs
 // and devices. The path may also be that of a single file. As an fs.FS it is what os.DirFS returns.
 //
-// A path that does not exist is an error of Backup, never an empty snapshot.
+// A path that does not exist is an error of Backup, never an empty snapshot. A repository or an
+// Options.HostDir that lies in the folder is backed up like everything else, and each run then stores what the
+// one before it stored: leave them out with BackupOptions.Exclude.
 func Dir(path string) fs.FS { return dir{os.DirFS(path), path} }
 
 type dir struct {
@@ -41,7 +43,21 @@ func (d dir) name() string {
 
 // Stream is the source for one file of unknown length, such as the output of a database's dump command.
 // The reader is read once, so the source serves one backup. If it fails the backup fails: half a dump is
-// no backup.
+// no backup. Its error is wrapped, and its text, which may hold names, left out.
+//
+// A pipe ends for a program that failed as for one that is done, so half a dump would count as whole. Let
+// the reader fail when the program does:
+//
+//	cmd := exec.CommandContext(ctx, "pg_dump", "clinic")
+//	r, w := io.Pipe()
+//	cmd.Stdout = w
+//	go func() { w.CloseWithError(cmd.Run()) }()
+//	snap, err := repo.Backup(ctx, backup.Stream("clinic.sql", r), nil)
+//	r.Close() // ends the program too, if the backup failed
+//
+// A backup ends no sooner than a call of Read that is under way. exec.CommandContext sees to that as well.
+//
+// Unless BackupOptions.Name says otherwise, name is the name of the series.
 func Stream(name string, r io.Reader) fs.FS { return stream{file: name, r: whole{r}} }
 
 // whole makes a failure of a stream end the backup.
@@ -58,20 +74,24 @@ func (w whole) Read(p []byte) (int, error) {
 type streamError struct{ err error }
 
 func (e *streamError) Error() string    { return "the stream failed: " + e.err.Error() }
-func (e *streamError) Unwrap() error    { return e.err }
+func (e *streamError) Unwrap() []error  { return []error{source.ErrStream, e.err} }
 func (e *streamError) EndsBackup() bool { return true }
 
 type stream struct {
 	noFS
 	file string
-	r    io.Reader
+	r    whole
 }
 
 func (s stream) source() source.Source { return source.Stream(s.file, s.r) }
 func (s stream) name() string          { return s.file }
 
 // Group is the source for several sources captured together: a database, its documents, its images. Each
-// stands in the snapshot under its name, which may have several elements separated by slashes.
+// stands in the snapshot under its name, which may have several elements separated by slashes. A group of
+// nothing is an error of Backup, never an empty snapshot.
+//
+// Unless BackupOptions.Name says otherwise, the names together are the name of the series, so a group with
+// one source more begins a new series.
 func Group(sources map[string]fs.FS) fs.FS { return group{sources: sources} }
 
 type group struct {
@@ -111,6 +131,30 @@ type noFS struct{}
 
 func (noFS) Open(name string) (fs.File, error) {
 	return nil, pathError("open", name, fs.ErrInvalid)
+}
+
+var errNoSource = errors.New("there is no source: a file system or a reader is nil, or a group is empty")
+
+// given reports sources that are not there, which are mistakes of the caller.
+func given(f fs.FS) error {
+	switch f := f.(type) {
+	case nil:
+		return errNoSource
+	case stream:
+		if f.r.r == nil {
+			return errNoSource
+		}
+	case group:
+		if len(f.sources) == 0 {
+			return errNoSource
+		}
+		for _, part := range f.sources {
+			if err := given(part); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func sourceOf(f fs.FS) source.Source {

@@ -19,12 +19,24 @@ import (
 type backupCmd struct {
 	Paths    []string          `arg:"" optional:"" name:"path" help:"Folders and files to back up."`
 	Stdin    string            `help:"Back up standard input under this name." placeholder:"NAME"`
-	Label    map[string]string `help:"Keep a label with the snapshot." placeholder:"K=V"`
-	Exclude  []string          `help:"Leave out what the pattern matches; see the package documentation." placeholder:"GLOB" sep:"none"`
+	Label    map[string]string `help:"Keep a label with the snapshot; may be repeated." placeholder:"K=V" mapsep:"none"`
+	Exclude  []string          `help:"Leave out what the pattern matches; may be repeated." placeholder:"GLOB" sep:"none"`
 	FullRead bool              `help:"Read every file again."`
 	Compress string            `help:"fastest, balanced or smallest." enum:"fastest,balanced,smallest" default:"fastest"`
 	Name     string            `help:"Name of the series of snapshots; by default the path." placeholder:"NAME"`
 	Workers  int               `help:"Files read at once."`
+}
+
+func (c *backupCmd) Help() string {
+	return `A single PATH is the root of the snapshot; several stand in it under their last names.
+
+GLOB is not a path of this computer: without a slash it is matched against every name (*.tmp), with one against the path
+from the root of the snapshot (/spool/old). A slash at the end means folders only (cache/). "*" and "?" stop at a slash.
+
+A repository, or the folder of --host-dir, that lies in PATH is backed up like everything else, and grows with each run:
+leave it out.
+
+Standard input ends like a whole one when the program that writes it fails: look at its exit status too.`
 }
 
 func (c *backupCmd) Run(a *app) error {

@@ -40,8 +40,10 @@ import (
 	"maps"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime/debug"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -100,9 +102,17 @@ func main() {
 	// harder near it and refuses nothing.
 	debug.SetGCPercent(25)
 	debug.SetMemoryLimit(88 << 20)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := interruptible(context.Background())
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// interruptible returns a context that the first signal to stop ends. The second one ends the process, which a program
+// that gives standard input nothing would otherwise keep alive.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -120,7 +130,7 @@ func runIn(ctx context.Context, w world, args []string, stdin io.Reader, stdout,
 	exited := -1
 	parser, err := kong.New(c, kong.Name("carekeep"), kong.Vars{"causes": causes}, kong.Writers(stdout, stderr),
 		kong.Description("Encrypted, deduplicated backups of clinical systems."),
-		kong.Exit(func(code int) { exited = code }), kong.UsageOnError())
+		kong.Exit(func(code int) { exited = code }), kong.UsageOnError(), kong.KindMapper(reflect.String, kong.MapperFunc(verbatim)))
 	if err != nil {
 		fmt.Fprintln(stderr, "carekeep:", err)
 		return exitFailed
@@ -133,12 +143,41 @@ func runIn(ctx context.Context, w world, args []string, stdin io.Reader, stdout,
 		fmt.Fprintln(stderr, "carekeep:", err)
 		return exitUsage
 	}
-	a := &app{command: c, ctx: ctx, world: w, stdin: stdin, stdout: stdout, stderr: stderr}
+	out := &output{w: stdout}
+	a := &app{command: c, ctx: ctx, world: w, stdin: stdin, stdout: out, stderr: stderr}
 	err = k.Run(a)
 	for _, end := range slices.Backward(a.ends) {
 		err = errors.Join(err, end())
 	}
-	return a.exit(err)
+	code := a.exit(err)
+	if out.err != nil && !errors.Is(err, out.err) { // what was to be told was not
+		fmt.Fprintln(stderr, "carekeep: standard output:", out.err)
+		code = exitFailed
+	}
+	return code
+}
+
+// verbatim takes a text as it was given. The parser's own way leads through JSON, which changes names that are not UTF-8.
+func verbatim(ctx *kong.DecodeContext, target reflect.Value) error {
+	t, err := ctx.Scan.PopValue("string")
+	if err == nil {
+		target.SetString(t.String())
+	}
+	return err
+}
+
+// output remembers that something could not be written, so that a listing cut short is not taken for a whole one.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return n, err
 }
 
 // atEnd closes something when the command is done.
@@ -149,6 +188,12 @@ type usageError struct{ error }
 
 func (a *app) exit(err error) int {
 	var usage usageError
+	var paths *backup.PathsError
+	if errors.As(err, &paths) {
+		for _, p := range paths.Paths {
+			fmt.Fprintf(a.stderr, "%s: not in the snapshot\n", show(p))
+		}
+	}
 	switch {
 	case err == nil:
 		return exitComplete

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -178,9 +179,70 @@ func TestUsage(t *testing.T) {
 // TestMain lets a test run the command as a process of its own: this binary again, told to be the command.
 func TestMain(m *testing.M) {
 	if os.Getenv(beCommand) != "" {
-		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		ctx, stop := interruptible(context.Background())
+		defer stop()
+		os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
 
 const beCommand = "CAREKEEP_TEST_IS_COMMAND"
+
+// TestNoConfigurationFolder: a service's account often has no home, and the error names the options that help.
+func TestNoConfigurationFolder(t *testing.T) {
+	for _, name := range []string{"HOME", "XDG_CONFIG_HOME", "AppData"} {
+		t.Setenv(name, "")
+	}
+	t.Setenv("CAREKEEP_PASSWORD", "secret")
+	var out, errs bytes.Buffer
+	require.Equal(t, exitUsage, run(t.Context(), []string{"init", "--repo", filepath.Join(t.TempDir(), "r")}, strings.NewReader(""), &out, &errs))
+	require.Contains(t, errs.String(), "--host-dir")
+}
+
+// TestMissingPath: the operator is told which of the chosen paths is not there, and gets the others.
+func TestMissingPath(t *testing.T) {
+	c := &caller{t: t, repo: filepath.Join(t.TempDir(), "r"), host: t.TempDir()}
+	c.password("secret")
+	c.run(exitComplete, "init")
+	c.run(exitComplete, "backup", tree(t))
+	to := t.TempDir()
+	_, errs := c.run(exitFailed, "restore", "latest", "db", "letters/on.txt", "--to", to)
+	require.Contains(t, errs, "letters/on.txt: not in the snapshot\n")
+	require.FileExists(t, filepath.Join(to, "db"))
+}
+
+// TestOddArguments: a name that is not UTF-8 arrives as it was given, and a label may hold a semicolon.
+func TestOddArguments(t *testing.T) {
+	c := &caller{t: t, repo: filepath.Join(t.TempDir(), "r"), host: t.TempDir()}
+	c.password("secret")
+	c.run(exitComplete, "init")
+	const name = "M\xfcller.txt" // in Latin-1
+	c.pipe("letter", exitComplete, "backup", "--stdin", name, "--label", "why=a;b=c")
+	out, _ := c.run(exitComplete, "ls", "latest")
+	require.Contains(t, out, `"M\xfcller.txt"`)
+	out, _ = c.run(exitComplete, "cat", "latest", name)
+	require.Equal(t, "letter", out)
+	out, _ = c.run(exitComplete, "snapshots", "--json")
+	require.Contains(t, out, `"labels":{"why":"a;b=c"}`)
+}
+
+// full is standard output on a disk that is full.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+// TestOutputThatFails: a listing that was cut short must not end as if it were whole.
+func TestOutputThatFails(t *testing.T) {
+	c := &caller{t: t, repo: filepath.Join(t.TempDir(), "r"), host: t.TempDir()}
+	c.password("secret")
+	c.run(exitComplete, "init")
+	c.run(exitComplete, "backup", tree(t))
+	for _, args := range [][]string{
+		{"snapshots"}, {"snapshots", "--json"}, {"ls", "latest"}, {"ls", "latest", "--json"}, {"cat", "latest", "db"}, {"key", "list"},
+	} {
+		var errs bytes.Buffer
+		args = append(args, "--repo", c.repo, "--host-dir", c.host)
+		require.Equal(t, exitFailed, run(t.Context(), args, strings.NewReader(""), full{}, &errs), "%v", args)
+		require.Equal(t, 1, strings.Count(errs.String(), "no space left"), "%v: %s", args, errs.String())
+	}
+}

@@ -75,7 +75,7 @@ func (c *lsCmd) entry(a *app, w io.Writer, p string, d fs.DirEntry) error {
 	}
 	switch {
 	case a.JSON:
-		a.line(map[string]any{"type": "entry", "path": p, "mode": fi.Mode().String(), "size": fi.Size(), "time": fi.ModTime()})
+		lineTo(w, map[string]any{"type": "entry", "path": p, "mode": fi.Mode().String(), "size": fi.Size(), "time": fi.ModTime()})
 	case c.Long:
 		_, err = fmt.Fprintf(w, "%s %12d %s %s\n", fi.Mode(), fi.Size(), fi.ModTime().Format("2006-01-02 15:04:05"), show(p))
 	default:
@@ -118,7 +118,7 @@ func (c *diffCmd) Run(a *app) error {
 					return err
 				}
 				if a.JSON {
-					a.line(map[string]any{"type": "change", "change": ch.Kind.String(), "path": ch.Path})
+					lineTo(w, map[string]any{"type": "change", "change": ch.Kind.String(), "path": ch.Path})
 					continue
 				}
 				mark := map[backup.ChangeKind]string{backup.Added: "+", backup.Removed: "-", backup.Modified: "M"}

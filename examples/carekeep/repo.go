@@ -69,6 +69,11 @@ func (a *app) openBucket(place string, create bool) (*blob.Bucket, error) {
 }
 
 func (a *app) options() (*backup.Options, error) {
+	if a.HostDir == "" && !a.NoHost {
+		if _, err := os.UserConfigDir(); err != nil {
+			return nil, usageError{errors.New("this account has no configuration folder: give --host-dir DIR, or --no-host")}
+		}
+	}
 	up, err := rate(a.Upload)
 	if err != nil {
 		return nil, usageError{err}
@@ -187,10 +192,12 @@ func rate(s string) (int64, error) {
 }
 
 // line writes one JSON line.
-func (a *app) line(v any) {
+func (a *app) line(v any) { lineTo(a.stdout, v) }
+
+func lineTo(w io.Writer, v any) {
 	b, err := json.Marshal(v)
 	if err == nil {
-		fmt.Fprintln(a.stdout, string(b))
+		fmt.Fprintln(w, string(b))
 	}
 }
 

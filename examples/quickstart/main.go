@@ -13,11 +13,11 @@ import (
 func main() {
 	ctx := context.Background()
 	// begin README
-	bucket, err := dirblob.OpenBucket("backup", &dirblob.Options{CreateDir: true})
+	bucket, err := dirblob.OpenBucket("repository", &dirblob.Options{CreateDir: true})
 	check(err)
 	repo, err := backup.Create(ctx, bucket, backup.Password(os.Getenv("CAREKEEP_PASSWORD")), nil)
 	check(err)
-	snap, err := repo.Backup(ctx, backup.Dir("."), &backup.BackupOptions{Exclude: []string{"/backup/"}})
+	snap, err := repo.Backup(ctx, backup.Dir("."), &backup.BackupOptions{Exclude: []string{"/repository/"}})
 	check(err) // also when something could not be read
 	_, err = snap.Restore(ctx, "restored", nil)
 	check(err)

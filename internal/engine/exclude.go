@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -17,15 +17,14 @@ type pattern struct {
 	folder bool
 }
 
-var errPattern = errors.New("an exclude pattern is malformed")
 
 func newExcluder(patterns []string) (*excluder, error) {
 	x := &excluder{}
-	for _, s := range patterns {
+	for i, s := range patterns {
 		p := pattern{glob: strings.TrimPrefix(s, "/")}
 		p.glob, p.folder = strings.CutSuffix(p.glob, "/")
 		if p.glob == "" || !doublestar.ValidatePattern(p.glob) {
-			return nil, errPattern
+			return nil, fmt.Errorf("the exclude pattern at index %d is malformed", i) // its text may hold a name
 		}
 		if strings.Contains(p.glob, "/") || strings.HasPrefix(s, "/") {
 			x.paths = append(x.paths, p)

@@ -30,3 +30,15 @@ func TestRestoreFullDisk(t *testing.T) {
 	require.GreaterOrEqual(t, again.Skipped, res.Files, "what was complete is not written twice")
 	requireSame(t, k.from, filepath.Join(to, "x"))
 }
+
+// TestReadOnlyTarget restores to a disk that is mounted for reading: the error says so, and not that something is missing.
+func TestReadOnlyTarget(t *testing.T) {
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", unix.MS_RDONLY, "size=1m"); err != nil {
+		t.Skip("this user may not mount")
+	}
+	defer func() { require.NoError(t, unix.Unmount(disk, 0)) }()
+	k := keep(t, folder(t, 1), engine.Config{})
+	_, err := k.repo.Restore(t.Context(), k.snap, filepath.Join(disk, "restored"), engine.RestoreOptions{})
+	require.ErrorIs(t, err, unix.EROFS)
+}

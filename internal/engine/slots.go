@@ -75,8 +75,10 @@ func unlock(ctx context.Context, s *store.Store, f *format.Format, object []byte
 		if ctx.Err() != nil {
 			return nil, info, ctx.Err()
 		}
-		if !errors.Is(err, ErrWrongKey) {
-			result = err // another slot may still fit
+		// Another slot may still fit. If none does, the most telling error is given: whether a key service
+		// refused or did not answer, only its own words say.
+		if !errors.Is(err, ErrWrongKey) || errors.Is(result, ErrWrongKey) && err != ErrWrongKey {
+			result = err
 		}
 	}
 	return nil, format.SlotInfo{}, result
@@ -134,7 +136,7 @@ func (r *Repo) AddSlot(ctx context.Context, key Key) (format.SlotInfo, error) {
 	defer end()
 	_, have, err := unlock(ctx, r.store, r.format, r.formatObject, r.Slots(), key)
 	if err == nil {
-		return have, fmt.Errorf("%w: this key opens the repository already", ErrExists)
+		return have, fmt.Errorf("%w, which this key opens already", ErrExists)
 	}
 	if !errors.Is(err, ErrWrongKey) {
 		return info, err

@@ -32,9 +32,12 @@ func openTargetDir(path string) (d *dir, created bool, err error) {
 		return nil, false, err
 	}
 	created = err == nil
-	fd, err := openRoot(path)
-	if err != nil {
+	fd, openErr := openRoot(path)
+	switch {
+	case openErr == unix.ENOENT && err == unix.EROFS: // not there, and why it could not be made
 		return nil, false, err
+	case openErr != nil:
+		return nil, false, openErr
 	}
 	return &dir{fd}, created, nil
 }

@@ -25,6 +25,8 @@ const (
 	ErrKind = Reason("the entry is not, or is no longer, of the kind expected")
 	// ErrUsed: a stream was asked for a second time.
 	ErrUsed = Reason("a stream can be read only once; open it again and make a new source")
+	// ErrStream: the reader of a stream failed. Its own error is wrapped beside it.
+	ErrStream = Reason("the stream failed; its own error is wrapped and not shown because it may hold a name")
 	// ErrNames: sources of one group have names that are equal, or one name is a folder of another.
 	ErrNames = Reason("two sources of a group have the same name, or one name lies inside the other")
 )

@@ -53,7 +53,11 @@ func (s *Store) probe(ctx context.Context) (exclusive, again bool, err error) {
 		return false, false, err
 	}
 	if won == 0 {
-		return false, retryable(failure), fmt.Errorf("the store took no object: %w", classify(failure))
+		failure, again = classify(failure), retryable(failure)
+		if errors.Is(failure, ErrNotFound) { // of what is being written it says nothing
+			failure = fmt.Errorf("%w: the bucket does not exist", failure)
+		}
+		return false, again, fmt.Errorf("the store took no object: %w", failure)
 	}
 	// A late second writer must lose as well: some stores honour the condition only while writes overlap.
 	late := s.upload(ctx, key, append(tag[:len(tag):len(tag)], racers))

@@ -359,6 +359,10 @@ func TestProbeExclusive(t *testing.T) {
 	_, err = on(fs, store.Options{}).ProbeExclusive(ctx)
 	require.ErrorIs(t, err, store.ErrDenied)
 
+	fs.SetHook(faultstore.Nth(0, every(faultstore.Write), faultstore.Fail(gcerrors.NotFound)))
+	_, err = on(fs, store.Options{}).ProbeExclusive(ctx)
+	require.ErrorContains(t, err, "the bucket does not exist")
+
 	// A store that does not let us delete is exclusive all the same.
 	fs.SetHook(faultstore.Nth(0, every(faultstore.Delete), faultstore.Fail(gcerrors.PermissionDenied)))
 	ok, err = on(fs, store.Options{}).ProbeExclusive(ctx)
