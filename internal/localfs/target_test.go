@@ -23,29 +23,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func entry(kind format.Kind, path string) *format.Entry {
-	e := &format.Entry{Path: path, Kind: kind, Mode: 0o644, ModTime: format.Time{Sec: 1_700_000_000, Nsec: 3}}
-	switch kind {
-	case format.Dir:
-		e.Mode = 0o755
-	case format.Symlink:
-		e.Target = "somewhere"
-	case format.CharDevice, format.BlockDevice:
-		e.Device = 1<<32 | 3
-	}
-	return e
-}
-
-func put(t testing.TB, target *localfs.Target, e *format.Entry, content string) *localfs.Out {
-	t.Helper()
-	out, err := target.File(e)
-	require.NoError(t, err)
-	_, err = out.WriteAt([]byte(content), 0)
-	require.NoError(t, err)
-	e.Size = int64(len(content))
-	return out
-}
-
 // TestOutOutlivesFolder: files are finished in any order, by other goroutines, after the target has left their
 // folders, and the folders' times and modes are right all the same.
 func TestOutOutlivesFolder(t *testing.T) {
