@@ -354,5 +354,23 @@ func (n node) removeXattr(string) error             { return errors.ErrUnsupport
 
 // sameBirth: birth times are set too, where they were recorded.
 func sameBirth(e, now *format.Entry) bool {
-	return e.BirthTime == (format.Time{}) || e.BirthTime == now.BirthTime
+	return e.BirthTime == (format.Time{}) || keptTime(e.BirthTime) == now.BirthTime
+}
+
+// keptMode is what Windows has of a mode: whether a file may be written. The rest means nothing here, so
+// that it is not kept is no loss.
+func keptMode(e *format.Entry) uint32 {
+	switch {
+	case e.Kind == format.Dir:
+		return 0o755
+	case e.Mode&0o200 == 0:
+		return 0o444
+	}
+	return 0o644
+}
+
+// keptTime is the time in the steps of the clock of Windows.
+func keptTime(t format.Time) format.Time {
+	t.Nsec -= t.Nsec % 100
+	return t
 }

@@ -284,6 +284,18 @@ func TestLostAttributes(t *testing.T) {
 	require.Equal(t, "user.ok=31", s.Xattrs)
 }
 
+// TestSystemLabels: what only macOS itself can set is neither set, nor missed.
+func TestSystemLabels(t *testing.T) {
+	dir, target := newTarget(t, localfs.TargetOptions{})
+	e := entry(format.File, "f")
+	for _, name := range []string{"com.apple.macl", "com.apple.provenance", "com.apple.rootless", "user.kept"} {
+		e.Xattrs = append(e.Xattrs, format.Xattr{Name: name, Value: []byte{1, 2, 0}})
+	}
+	require.NoError(t, put(t, target, e, "content").Finish(e))
+	require.NoError(t, target.Close())
+	require.Equal(t, "user.kept=010200", lookXattrs(t, filepath.Join(dir, "f")))
+}
+
 func TestLostJoined(t *testing.T) {
 	_, target := newTarget(t, localfs.TargetOptions{})
 	e := entry(format.File, "patient")
