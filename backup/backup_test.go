@@ -42,7 +42,13 @@ func create(t testing.TB, bucket *blob.Bucket, o *backup.CreateOptions) *backup.
 	}
 	r, err := backup.Create(t.Context(), bucket, backup.Password("secret"), o)
 	require.NoError(t, err)
+	closing(t, r)
 	return r
+}
+
+// closing closes a repository when the test ends: before its host folder is removed, which Windows asks for.
+func closing(t testing.TB, r *backup.Repository) {
+	t.Cleanup(func() { require.NoError(t, r.Close()) })
 }
 
 func memory(t testing.TB) *blob.Bucket {
@@ -206,6 +212,7 @@ func TestRolesAndKeys(t *testing.T) {
 
 	writer, err := backup.Open(ctx, bucket, backup.Credential(), &opts)
 	require.NoError(t, err)
+	closing(t, writer)
 	require.False(t, writer.CanRead())
 	snap, err := writer.Backup(ctx, files, nil)
 	require.NoError(t, err)
@@ -412,6 +419,7 @@ func TestCanary(t *testing.T) {
 	}
 	fresh, err := backup.Open(ctx, bucket, backup.Password("secret"), &opts)
 	require.NoError(t, err)
+	closing(t, fresh)
 	rep, err := fresh.Check(ctx, &backup.CheckOptions{ReadAll: true})
 	failed(err)
 	for _, f := range rep.Findings {
@@ -441,6 +449,7 @@ func TestCanary(t *testing.T) {
 	opts.HostDir, opts.Stateless = "", true
 	fresh, err = backup.Open(ctx, bucket, backup.Password("secret"), &opts)
 	require.NoError(t, err)
+	closing(t, fresh)
 	_, err = fresh.Compact(ctx, &backup.CompactOptions{Grace: 1})
 	failed(err)
 	_, err = fresh.Catalogue(ctx, nil)

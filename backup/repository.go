@@ -204,7 +204,8 @@ func (r *Repository) CanRead() bool { return r.e.CanRead() }
 // IsAdmin reports whether the key that opened the repository holds the administrator's role.
 func (r *Repository) IsAdmin() bool { return r.e.IsAdmin() }
 
-// Close gives back the memory of the index. The bucket stays open. Nothing may use the repository, its
+// Close gives back the memory of the index, and the host folder's files, which Windows keeps from being removed
+// while they are open. The bucket stays open. Nothing may use the repository, its
 // snapshots or their files afterwards.
 func (r *Repository) Close() error {
 	r.e.Close()

@@ -274,6 +274,7 @@ func TestRolesOfRetention(t *testing.T) {
 	keys := objects(t, s.bucket)
 	writer, err := backup.Open(ctx, s.bucket, backup.Credential(), &s.opts)
 	require.NoError(t, err)
+	closing(t, writer)
 	_, err = writer.Catalogue(ctx, nil)
 	require.ErrorIs(t, err, backup.ErrRole)
 	_, err = writer.Holds(ctx)
@@ -549,6 +550,7 @@ func forgetting(t *testing.T, bucket *blob.Bucket, opts backup.Options, mark str
 	ctx := t.Context()
 	r, err := backup.Open(ctx, bucket, backup.Password("secret"), &opts)
 	require.NoError(t, err)
+	closing(t, r)
 	for i := range 3 {
 		src := fstest.MapFS{mark: {Data: fmt.Append(nil, mark, i)}}
 		_, err := r.Backup(ctx, src, &backup.BackupOptions{Host: mark, Name: mark, Labels: map[string]string{backup.LineageLabel: mark}})
@@ -583,6 +585,7 @@ func forgetting(t *testing.T, bucket *blob.Bucket, opts backup.Options, mark str
 	failed(r.Forget(ctx, other, plan))
 	writer, err := backup.Open(ctx, bucket, backup.Credential(), &opts)
 	require.NoError(t, err)
+	closing(t, writer)
 	failed(writer.Forget(ctx, c, plan))
 	bad := policy
 	bad.Budget = rotation.Budget{}

@@ -180,7 +180,7 @@ func TestOpen(t *testing.T) {
 	mux := new(blob.URLMux)
 	mux.RegisterBucket(Scheme, &URLOpener{})
 	mux.RegisterBucket("file", &URLOpener{})
-	slash := filepath.ToSlash(dir)
+	slash := "/" + strings.TrimPrefix(filepath.ToSlash(dir), "/") // before a drive too
 	for _, url := range []string{"dirblob://" + slash + "/a/b?create_dir=true", "file://" + slash + "/a/b", "dirblob://localhost" + slash + "/a/b?prefix=x/"} {
 		b, err := mux.OpenBucket(t.Context(), url)
 		require.NoError(t, err)

@@ -3,9 +3,11 @@ package dirblob
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -81,14 +83,43 @@ func TestCancelledReads(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+// TestVagueNotFound: where one error stands for a folder that is missing and for one that is a file, the
+// first must be made and the second be refused.
+func TestVagueNotFound(t *testing.T) {
+	for way, refused := range ways() {
+		d, err := open(&view{model: newModel(), fault: refused, vague: true}, modelRoot, &Options{CreateDir: true})
+		require.NoError(t, err)
+		b := blob.NewBucket(d)
+		for _, once := range []bool{false, true} {
+			opts := &blob.WriterOptions{ContentType: defaultType, IfNotExist: once}
+			key := fmt.Sprint("data/", once, "/x")
+			require.NoError(t, b.WriteAll(t.Context(), key, []byte("bytes"), opts), way)
+			err = b.WriteAll(t.Context(), key+"/below/it", nil, opts)
+			require.Equal(t, gcerrors.InvalidArgument, gcerrors.Code(err), "%s: %v", way, err)
+			_, err = b.ReadAll(t.Context(), key+"/below/it")
+			require.Equal(t, gcerrors.NotFound, gcerrors.Code(err), "%s: %v", way, err)
+		}
+		require.NoError(t, b.Close())
+	}
+}
+
+// causes are the errors of this system for a full volume, a read-only one, a lack of permission and a broken disk.
+func causes() (full, readOnly, denied, broken syscall.Errno) {
+	if runtime.GOOS == "windows" { // ERROR_DISK_FULL, ERROR_WRITE_PROTECT, ERROR_ACCESS_DENIED, ERROR_CRC
+		return 112, 19, 5, 23
+	}
+	return syscall.ENOSPC, syscall.EROFS, syscall.EACCES, syscall.EIO
+}
+
 // TestFailingCalls fails every kind of call that a write makes, with every
 // cause that a volume has. Nothing may be published or left, the code must be right.
 func TestFailingCalls(t *testing.T) {
+	full, readOnly, denied, broken := causes()
 	for cause, code := range map[syscall.Errno]gcerrors.ErrorCode{
-		syscall.ENOSPC: gcerrors.ResourceExhausted,
-		syscall.EROFS:  gcerrors.PermissionDenied,
-		syscall.EACCES: gcerrors.PermissionDenied,
-		syscall.EIO:    gcerrors.Unknown,
+		full:     gcerrors.ResourceExhausted,
+		readOnly: gcerrors.PermissionDenied,
+		denied:   gcerrors.PermissionDenied,
+		broken:   gcerrors.Unknown,
 	} {
 		for _, call := range []string{"create", "write", "sync", "mkdir", "renameNew"} {
 			t.Run(cause.Error()+"/"+call, func(t *testing.T) {
@@ -141,13 +172,14 @@ func TestFolderFlushFails(t *testing.T) {
 // TestFullVolumeOpens: a volume on which nothing can be written must still be
 // read, and freed, and must be fully usable once it has room again.
 func TestFullVolumeOpens(t *testing.T) {
+	full, _, _, _ := causes()
 	v := &view{model: newModel()}
 	d, err := open(v, modelRoot, &Options{CreateDir: true})
 	require.NoError(t, err)
 	require.NoError(t, blob.NewBucket(d).WriteAll(t.Context(), "x", []byte("bytes"), plainType))
 	v.fault = func(call, _ string) error {
 		if call == "create" || call == "mkdir" || call == "write" {
-			return syscall.ENOSPC
+			return full
 		}
 		return nil
 	}
@@ -161,11 +193,13 @@ func TestFullVolumeOpens(t *testing.T) {
 	require.Equal(t, gcerrors.ResourceExhausted, gcerrors.Code(b.WriteAll(t.Context(), "y", nil, plainType)))
 	var info *Info
 	require.True(t, b.As(&info))
-	require.Equal(t, &Info{Root: modelRoot}, info)
+	root, err := filepath.Abs(modelRoot) // with a drive on Windows
+	require.NoError(t, err)
+	require.Equal(t, &Info{Root: root}, info)
 	require.NoError(t, b.Delete(t.Context(), "x"))
 	v.fault = nil
 	require.True(t, b.As(&info))
-	require.Equal(t, &Info{Root: modelRoot, ExclusiveCreate: true, FolderSync: true}, info)
+	require.Equal(t, &Info{Root: root, ExclusiveCreate: true, FolderSync: true}, info)
 	require.NoError(t, b.WriteAll(t.Context(), "y", nil, plainType))
 }
 

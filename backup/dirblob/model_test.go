@@ -143,12 +143,13 @@ type view struct {
 	*model
 	skip  func(flushCall) bool          // which fsyncs to leave out
 	fault func(call, path string) error // which calls to fail
+	vague bool                          // as Windows, which has one error where POSIX has two; see notFound
 }
 
 // begin counts a call and locks the model, unless the call fails.
 func (v *view) begin(call, path string) error {
 	if v.fault != nil {
-		if err := v.fault(call, path); err != nil {
+		if err := v.fault(call, modelPath(path)); err != nil {
 			return &fs.PathError{Op: call, Path: path, Err: err}
 		}
 	}
@@ -162,21 +163,41 @@ func (v *view) begin(call, path string) error {
 	return nil
 }
 
+// modelPath is the path without what Windows adds: the model has no drives, and slashes only.
+func modelPath(path string) string {
+	return filepath.ToSlash(path[len(filepath.VolumeName(path)):])
+}
+
 // find returns the inode at the path.
 func (v *view) find(path string) (*inode, error) {
 	in := v.root
-	for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+	for part := range strings.SplitSeq(strings.Trim(modelPath(path), "/"), "/") {
 		if part == "" {
 			continue
 		}
 		if !in.folder {
-			return nil, &fs.PathError{Path: path, Err: syscall.ENOTDIR}
+			return nil, v.notFound(path, syscall.ENOTDIR)
 		}
 		if in = in.kids[part]; in == nil {
-			return nil, &fs.PathError{Path: path, Err: syscall.ENOENT}
+			return nil, v.notFound(path, syscall.ENOENT)
 		}
 	}
 	return in, nil
+}
+
+func (v *view) notFound(path string, err error) error {
+	if v.vague {
+		err = pathNotFound{}
+	}
+	return &fs.PathError{Path: path, Err: err}
+}
+
+// pathNotFound is ERROR_PATH_NOT_FOUND as package syscall knows it: a folder is missing, or is a file.
+type pathNotFound struct{}
+
+func (pathNotFound) Error() string { return "path not found" }
+func (pathNotFound) Is(target error) bool {
+	return target == syscall.ENOTDIR || target == fs.ErrNotExist
 }
 
 // parent returns the folder of the path, the last name, and what has that name, if anything.
@@ -186,7 +207,7 @@ func (v *view) parent(path string) (*inode, string, *inode, error) {
 		return nil, "", nil, err
 	}
 	if !dir.folder {
-		return nil, "", nil, &fs.PathError{Path: path, Err: syscall.ENOTDIR}
+		return nil, "", nil, v.notFound(path, syscall.ENOTDIR)
 	}
 	name := filepath.Base(path)
 	return dir, name, dir.kids[name], nil
@@ -391,7 +412,7 @@ func (h *handle) Sync() error {
 		return err
 	}
 	defer h.v.mu.Unlock()
-	call := flushCall{file: !h.in.folder, path: h.path, removed: h.in.removed}
+	call := flushCall{file: !h.in.folder, path: modelPath(h.path), removed: h.in.removed}
 	if h.v.skip == nil || !h.v.skip(call) {
 		h.in.flush()
 	}

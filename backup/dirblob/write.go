@@ -220,7 +220,8 @@ func (b *bucket) place(ctx context.Context, w *writer, own fs.FileInfo) error {
 		switch {
 		case serr == nil && b.isOwn(st, own):
 			return nil
-		case serr == nil && st.IsDir(), errors.Is(err, syscall.ENOTDIR):
+		case serr == nil && st.IsDir(), errors.Is(err, syscall.ENOTDIR) && !errors.Is(err, fs.ErrNotExist):
+			// Windows has one error for both, and the making of folders finds out which it is.
 			return invalid(opNested)
 		case !errors.Is(err, fs.ErrNotExist):
 			return err

@@ -38,6 +38,7 @@ func newPlace(t *testing.T, c Config) *place {
 	p := &place{T: t, s: faultstore.New(), c: c}
 	p.repo, err = Create(t.Context(), p.s.Bucket(), Key{Password: []byte("x")}, c)
 	require.NoError(t, err)
+	t.Cleanup(p.repo.Close) // Windows removes no folder of open files
 	return p
 }
 

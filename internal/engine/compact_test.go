@@ -48,6 +48,7 @@ func live(t *testing.T, n int) *living {
 	var err error
 	l.repo, err = engine.Create(t.Context(), l.bucket, checkKey, l.config)
 	require.NoError(t, err)
+	t.Cleanup(l.repo.Close) // Windows removes no folder of open files
 	return l
 }
 
@@ -218,6 +219,7 @@ func TestBackupBesideCompact(t *testing.T) {
 	other.HostDir = t.TempDir()
 	r2, err := engine.Open(t.Context(), l.bucket, checkKey, other)
 	require.NoError(t, err)
+	t.Cleanup(r2.Close)
 	// The other host backs up what the first snapshot holds, finds all of it stored, and stops before its end.
 	done := make(chan error, 1)
 	old := fstest.MapFS{}
@@ -327,6 +329,7 @@ func TestCondemnedPackThatNobodyNeeds(t *testing.T) {
 	c.HostDir = t.TempDir()
 	other, err := engine.Open(t.Context(), l.bucket, checkKey, c)
 	require.NoError(t, err)
+	t.Cleanup(other.Close)
 	o := engine.BackupOptions{Host: "other", Workers: 1}
 	last := &fstest.MapFile{Data: []byte("x"), ModTime: old}
 	large, small := fstest.MapFS{"z/last": last}, fstest.MapFS{"a/0": {Data: []byte("small"), ModTime: old}, "z/last": last}

@@ -508,8 +508,8 @@ func decodeMemory(b []byte) *ledger.Memory {
 	m.Pin.Seq = binary.BigEndian.Uint64(b)
 	copy(m.Pin.Hash[:], b[8:])
 	copy(m.Pin.Chain[:], b[40:])
-	n := int(binary.BigEndian.Uint32(b[88:]))
-	if b = b[fixed:]; n > len(b)/8 {
+	n := binary.BigEndian.Uint32(b[88:])
+	if b = b[fixed:]; uint64(n) > uint64(len(b)/8) {
 		return nil
 	}
 	for range n {

@@ -123,11 +123,12 @@ func (r *blockReader) next() ([]byte, error) {
 		r.end = ErrUnfinished
 		return nil, r.end
 	}
-	n := int(binary.BigEndian.Uint32(head[:]))
-	if n > 64<<20 {
+	size := binary.BigEndian.Uint32(head[:])
+	if size > 64<<20 {
 		r.end = ErrUnfinished
 		return nil, r.end
 	}
+	n := int(size)
 	if cap(r.raw) < n {
 		r.raw = make([]byte, n)
 	}

@@ -45,12 +45,10 @@ func (p *Previous) append(b []byte) []byte {
 
 func decodePrevious(b []byte) (*Previous, error) {
 	bad := errors.New("a remembered snapshot is damaged")
-	take := func(n int) []byte {
-		if n > len(b) {
-			n = len(b)
-		}
-		v := b[:n]
-		b = b[n:]
+	take := func(n uint32) []byte {
+		k := int(min(uint64(n), uint64(len(b))))
+		v := b[:k]
+		b = b[k:]
 		return v
 	}
 	counted := func() []byte {
@@ -58,7 +56,7 @@ func decodePrevious(b []byte) (*Previous, error) {
 		if len(h) < 4 {
 			return nil
 		}
-		return take(int(binary.BigEndian.Uint32(h)))
+		return take(binary.BigEndian.Uint32(h))
 	}
 	p := &Previous{}
 	copy(p.Snapshot[:], take(16))

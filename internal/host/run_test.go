@@ -1,6 +1,7 @@
 package host_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
@@ -229,6 +230,9 @@ func TestPrevious(t *testing.T) {
 	requirePrevious(t, f, "a", 4, records(300))
 
 	// What is damaged or gone is as if there were nothing.
+	require.NoError(t, f.Save("last-c", bytes.Repeat([]byte{0xff}, 100))) // lengths out of range
+	p, _ = f.Recall("c")
+	require.Nil(t, p)
 	require.NoError(t, os.Truncate(filepath.Join(dir, "last-b"), 30))
 	p, _ = f.Recall("b")
 	require.Nil(t, p)

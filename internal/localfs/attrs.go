@@ -26,8 +26,8 @@ func (t *Target) apply(n node, path string, e, now *format.Entry, x *extra, bare
 	before := *now
 	owned := t.applyOwner(n, path, e, now, x)
 	changed := !t.opts.NoXattrs && t.applyXattrs(n, path, e, bare)
-	want := e.Mode
-	if !owned && want&0o6000 != 0 {
+	want := keptMode(e)
+	if !owned && e.Mode&0o6000 != 0 {
 		want &^= 0o6000
 		t.lose(path, "mode", "", ErrPrivilege)
 	}
@@ -45,7 +45,7 @@ func (t *Target) apply(n node, path string, e, now *format.Entry, x *extra, bare
 		t.lose(path, "attributes", "", err)
 	}
 	timed := t.applyTimes(n, path, e, now)
-	if !changed && before.Mode == want && now.Mode == want && before.ModTime == e.ModTime {
+	if !changed && before.Mode == want && now.Mode == want && before.ModTime == keptTime(e.ModTime) {
 		return // nothing to look at
 	}
 	var got format.Entry
@@ -56,7 +56,7 @@ func (t *Target) apply(n node, path string, e, now *format.Entry, x *extra, bare
 	if moded && e.Kind != format.Symlink && got.Mode != want {
 		t.lose(path, "mode", "", ErrNotKept)
 	}
-	if timed && got.ModTime != e.ModTime {
+	if timed && got.ModTime != keptTime(e.ModTime) {
 		t.lose(path, "times", "", ErrNotKept)
 	}
 }
@@ -66,7 +66,7 @@ func (t *Target) applyTimes(n node, path string, e, now *format.Entry) bool {
 	if e.ModTime == (format.Time{}) {
 		return false
 	}
-	if now.ModTime == e.ModTime && sameBirth(e, now) {
+	if now.ModTime == keptTime(e.ModTime) && sameBirth(e, now) {
 		return true
 	}
 	if err := n.setTimes(e.ModTime, e.BirthTime); err != nil {
@@ -150,8 +150,8 @@ func resolve(cache map[string]int64, name string, number uint32, lookup func(str
 	return uint32(id)
 }
 
-// applyXattrs makes the extended attributes those of e. Of those that e does not have, labels that a
-// security module of this machine gives are left. It tells whether it changed any, and so perhaps the mode.
+// applyXattrs makes the extended attributes those of e. Labels that the system itself gives, or, where e does not
+// have them, a security module of this machine, are left. It tells whether it changed any, and so perhaps the mode.
 func (t *Target) applyXattrs(n node, path string, e *format.Entry, bare bool) (changed bool) {
 	var have []format.Xattr
 	if !bare {
@@ -167,6 +167,9 @@ func (t *Target) applyXattrs(n node, path string, e *format.Entry, bare bool) (c
 	}
 	for i := range e.Xattrs {
 		w := &e.Xattrs[i]
+		if systemLabel(w.Name) {
+			continue
+		}
 		if h := find(have, w.Name); h != nil && bytes.Equal(h.Value, w.Value) {
 			continue
 		}
@@ -192,7 +195,17 @@ func find(xs []format.Xattr, name string) *format.Xattr {
 }
 
 func removable(name string) bool {
-	return !strings.HasPrefix(name, "security.") || name == "security.capability"
+	return name == "security.capability" || !strings.HasPrefix(name, "security.") && !systemLabel(name)
+}
+
+// systemLabel tells of a label that macOS puts on files by itself, about applications of that one machine, and
+// lets no program set or remove. It is kept in snapshots, and that it is not restored is no loss.
+func systemLabel(name string) bool {
+	switch name {
+	case "com.apple.provenance", "com.apple.macl", "com.apple.rootless":
+		return true
+	}
+	return false
 }
 
 // systemPath refuses what this system would read as more than names with slashes between them.

@@ -1,5 +1,3 @@
-//go:build linux
-
 package localfs_test
 
 import (
@@ -118,4 +116,27 @@ func newTarget(t testing.TB, opts localfs.TargetOptions) (string, *localfs.Targe
 	target, err := localfs.OpenTarget(dir, opts)
 	require.NoError(t, err)
 	return dir, target
+}
+
+func entry(kind format.Kind, path string) *format.Entry {
+	e := &format.Entry{Path: path, Kind: kind, Mode: 0o644, ModTime: format.Time{Sec: 1_700_000_000, Nsec: 3}}
+	switch kind {
+	case format.Dir:
+		e.Mode = 0o755
+	case format.Symlink:
+		e.Target = "somewhere"
+	case format.CharDevice, format.BlockDevice:
+		e.Device = 1<<32 | 3
+	}
+	return e
+}
+
+func put(t testing.TB, target *localfs.Target, e *format.Entry, content string) *localfs.Out {
+	t.Helper()
+	out, err := target.File(e)
+	require.NoError(t, err)
+	_, err = out.WriteAt([]byte(content), 0)
+	require.NoError(t, err)
+	e.Size = int64(len(content))
+	return out
 }

@@ -207,3 +207,7 @@ func (n node) setAttributes(e *format.Entry) error {
 
 // sameBirth: birth times are not set.
 func sameBirth(_, _ *format.Entry) bool { return true }
+
+// keptMode and keptTime are what this system can have of them: all.
+func keptMode(e *format.Entry) uint32    { return e.Mode }
+func keptTime(t format.Time) format.Time { return t }

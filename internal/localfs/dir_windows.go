@@ -26,6 +26,15 @@ func isNotEmpty(err error) bool { return err == windows.ERROR_DIR_NOT_EMPTY }
 // accessTarget is what is needed in a folder that is restored.
 const accessTarget = accessFolder | windows.FILE_WRITE_ATTRIBUTES
 
+// mayWrite opens a folder of somebody else's, in which we may only make things, without access to its attributes.
+func mayWrite(open func(access uint32) (windows.Handle, error)) (windows.Handle, error) {
+	h, err := open(accessTarget)
+	if err == windows.ERROR_ACCESS_DENIED {
+		return open(accessFolder)
+	}
+	return h, err
+}
+
 // dir is an open folder of the target. Every name given to it is a single one.
 type dir struct{ h windows.Handle }
 
@@ -35,7 +44,7 @@ func openTargetDir(path string) (d *dir, created bool, err error) {
 		return nil, false, err
 	}
 	created = err == nil
-	h, err := openAt(path)
+	h, err := mayWrite(func(access uint32) (windows.Handle, error) { return openAt(path, access) })
 	if err != nil {
 		return nil, false, err
 	}
@@ -65,7 +74,7 @@ func (d *dir) mkdir(name string, _ uint32) error {
 }
 
 func (d *dir) openDir(name string) (*dir, error) {
-	h, err := openFolderAt(d.h, name, accessTarget)
+	h, err := mayWrite(func(access uint32) (windows.Handle, error) { return openFolderAt(d.h, name, access) })
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +205,8 @@ func (d *dir) link(from *dir, old, name string) error {
 		return err
 	}
 	defer windows.CloseHandle(h)
-	// FILE_LINK_INFORMATION: replace, folder, length, name; the folder is aligned like a pointer.
+	// FILE_LINK_INFORMATION: replace, folder, length, name; the folder is aligned like a pointer. Windows refuses
+	// less than a whole structure, which a name of one letter would not fill.
 	const word = unsafe.Sizeof(uintptr(0))
 	text := encodeUTF16(name)
 	buf := make([]uintptr, (2*word+4+uintptr(len(text)))/word+1)
@@ -206,7 +216,7 @@ func (d *dir) link(from *dir, old, name string) error {
 	copy(b[2*word+4:], text)
 	const fileLinkInformation = 11
 	var status windows.IO_STATUS_BLOCK
-	return ntError(windows.NtSetInformationFile(h, &status, &b[0], uint32(2*word+4)+uint32(len(text)), fileLinkInformation))
+	return ntError(windows.NtSetInformationFile(h, &status, &b[0], uint32(len(b)), fileLinkInformation))
 }
 
 // special: Windows has no FIFOs and devices in folders.
@@ -344,5 +354,23 @@ func (n node) removeXattr(string) error             { return errors.ErrUnsupport
 
 // sameBirth: birth times are set too, where they were recorded.
 func sameBirth(e, now *format.Entry) bool {
-	return e.BirthTime == (format.Time{}) || e.BirthTime == now.BirthTime
+	return e.BirthTime == (format.Time{}) || keptTime(e.BirthTime) == now.BirthTime
+}
+
+// keptMode is what Windows has of a mode: whether a file may be written. The rest means nothing here, so
+// that it is not kept is no loss.
+func keptMode(e *format.Entry) uint32 {
+	switch {
+	case e.Kind == format.Dir:
+		return 0o755
+	case e.Mode&0o200 == 0:
+		return 0o444
+	}
+	return 0o644
+}
+
+// keptTime is the time in the steps of the clock of Windows.
+func keptTime(t format.Time) format.Time {
+	t.Nsec -= t.Nsec % 100
+	return t
 }

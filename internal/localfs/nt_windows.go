@@ -57,7 +57,7 @@ func ntError(err error) error {
 }
 
 // openAt opens a folder by path, of any length.
-func openAt(path string) (windows.Handle, error) {
+func openAt(path string, access uint32) (windows.Handle, error) {
 	full, err := syscall.FullPath(path)
 	if err != nil {
 		return 0, err
@@ -73,7 +73,7 @@ func openAt(path string) (windows.Handle, error) {
 	if err != nil {
 		return 0, ErrName
 	}
-	return windows.CreateFile(p, accessFolder, shareAll, nil, windows.OPEN_EXISTING, windows.FILE_FLAG_BACKUP_SEMANTICS, 0)
+	return windows.CreateFile(p, access, shareAll, nil, windows.OPEN_EXISTING, windows.FILE_FLAG_BACKUP_SEMANTICS, 0)
 }
 
 // basicInfo is FILE_BASIC_INFO; times are in 100 ns since 1601.
@@ -95,6 +95,9 @@ func fromTicks(ticks int64) format.Time {
 		return format.Time{}
 	}
 	sec, rest := ticks/1e7, ticks%1e7
+	if rest < 0 { // which a damaged volume may hold
+		sec, rest = sec-1, rest+1e7
+	}
 	return format.Time{Sec: sec - windowsEpoch, Nsec: uint32(rest * 100)}
 }
 

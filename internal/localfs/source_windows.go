@@ -27,7 +27,7 @@ func (s local) Open(ctx context.Context) (source.Folder, *format.Entry, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	h, err := openAt(string(s))
+	h, err := openAt(string(s), accessFolder)
 	if err != nil {
 		return nil, nil, problem("open", string(s), err)
 	}
@@ -51,7 +51,7 @@ func (s local) openFile() (source.Folder, *format.Entry, error) {
 	if err != nil {
 		return nil, nil, problem("open", string(s), err)
 	}
-	h, err := openAt(filepath.Dir(real))
+	h, err := openAt(filepath.Dir(real), accessFolder)
 	if err != nil {
 		return nil, nil, problem("open", string(s), err)
 	}

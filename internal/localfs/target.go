@@ -46,7 +46,8 @@ type TargetOptions struct {
 	Overwrite Overwrite
 
 	// Report is told, for each attribute, what could not be restored of an entry that was: Op is "owner",
-	// "mode", "xattr", "times" or "attributes". It is called by several goroutines at once. If nil, Close returns the
+	// "mode", "xattr", "times" or "attributes". What Windows never has, most bits of the mode and times finer than
+	// 100 ns, does not count. It is called by several goroutines at once. If nil, Close returns the
 	// first 1000 of them, joined.
 	Report func(*Problem)
 }

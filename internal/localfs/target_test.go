@@ -23,29 +23,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func entry(kind format.Kind, path string) *format.Entry {
-	e := &format.Entry{Path: path, Kind: kind, Mode: 0o644, ModTime: format.Time{Sec: 1_700_000_000, Nsec: 3}}
-	switch kind {
-	case format.Dir:
-		e.Mode = 0o755
-	case format.Symlink:
-		e.Target = "somewhere"
-	case format.CharDevice, format.BlockDevice:
-		e.Device = 1<<32 | 3
-	}
-	return e
-}
-
-func put(t testing.TB, target *localfs.Target, e *format.Entry, content string) *localfs.Out {
-	t.Helper()
-	out, err := target.File(e)
-	require.NoError(t, err)
-	_, err = out.WriteAt([]byte(content), 0)
-	require.NoError(t, err)
-	e.Size = int64(len(content))
-	return out
-}
-
 // TestOutOutlivesFolder: files are finished in any order, by other goroutines, after the target has left their
 // folders, and the folders' times and modes are right all the same.
 func TestOutOutlivesFolder(t *testing.T) {
@@ -305,6 +282,18 @@ func TestLostAttributes(t *testing.T) {
 	s := look(t, dir+"/f")
 	require.Equal(t, uint32(syscall.S_IFREG|0o755), s.Mode)
 	require.Equal(t, "user.ok=31", s.Xattrs)
+}
+
+// TestSystemLabels: what only macOS itself can set is neither set, nor missed.
+func TestSystemLabels(t *testing.T) {
+	dir, target := newTarget(t, localfs.TargetOptions{})
+	e := entry(format.File, "f")
+	for _, name := range []string{"com.apple.macl", "com.apple.provenance", "com.apple.rootless", "user.kept"} {
+		e.Xattrs = append(e.Xattrs, format.Xattr{Name: name, Value: []byte{1, 2, 0}})
+	}
+	require.NoError(t, put(t, target, e, "content").Finish(e))
+	require.NoError(t, target.Close())
+	require.Equal(t, "user.kept=010200", lookXattrs(t, filepath.Join(dir, "f")))
 }
 
 func TestLostJoined(t *testing.T) {

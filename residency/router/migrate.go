@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -166,6 +167,7 @@ type mover struct {
 	chunk  int       // entries in a chunk
 	pass   pass      // for its pace
 	report *MigrationReport
+	counts sync.Mutex  // guards what workers add to report
 	odd    atomic.Bool // some object's copies differ
 	done   MigrationProgress
 }

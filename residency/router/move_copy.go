@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"gocloud.dev/blob"
@@ -45,9 +44,17 @@ func (m *mover) bring(ctx context.Context, key string, atFrom bool) (*movedEntry
 		}
 	}
 	if err == nil && e != nil {
-		atomic.AddInt64(&m.report.Checked, 1)
+		m.count(&m.report.Checked, 1)
 	}
 	return e, err
+}
+
+// count adds to a number of the report, for any worker. Atomic operations on it would fail on 32 bit, where it
+// need not be aligned for them.
+func (m *mover) count(n *int64, by int64) {
+	m.counts.Lock()
+	defer m.counts.Unlock()
+	*n += by
 }
 
 // bringing is an attempt to bring one object.
@@ -280,8 +287,8 @@ func (b *bringing) transfer(ctx context.Context, to *site, once bool) error {
 		return errChanged
 	}
 	b.ref = &got
-	atomic.AddInt64(&b.m.report.Copied, 1)
-	atomic.AddInt64(&b.m.report.Bytes, a.Size)
+	b.m.count(&b.m.report.Copied, 1)
+	b.m.count(&b.m.report.Bytes, a.Size)
 	return nil
 }
 
