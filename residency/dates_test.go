@@ -121,7 +121,7 @@ func TestReviewOverdue(t *testing.T) {
 
 // Where silence allows, a rule that nobody looked at again makes the regime unknown, also where it speaks of other places.
 func TestReviewOverdueElsewhere(t *testing.T) {
-	const file = `{"regime": "ke", "title": "Kenya", "zone": "Africa/Nairobi", "binds": {"origins": ["KE"]}, "default": "allow", "rules": [
+	const file = `{"regime": "ke", "title": "Kenya", "zone": "Africa/Nairobi", "binds": {"origins": ["KE"]}, "default": "allow", "inForce": [{"from": "2020-01-01", "known": "2020-01-01", "ref": "an act"}], "rules": [
 		{"id": "ke.china", "kind": "forbid", "strength": "law", "title": "not there", "places": ["CN"],
 		"values": [{"from": "2020-01-01", "known": "2020-01-01", "ref": "an act"}], "confirmed": true,
 		"checked": "2026-11-01", "reviewBy": "2027-02-01", "sources": ["the act"]},

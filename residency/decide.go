@@ -127,7 +127,11 @@ func (h *hearing) bound(bound truth) truth {
 	if t == yes || bound == yes {
 		return t
 	}
-	h.lacks(h.regime.ID, known(unsure, "which part of its country the data is from"))
+	fact := "which part of its country the data is from"
+	if h.concerns() == yes {
+		fact = "whether " + h.regime.ID + " bound on " + h.on.String() + " already"
+	}
+	h.lacks(h.regime.ID, known(unsure, fact))
 	return unsure
 }
 

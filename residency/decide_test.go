@@ -156,7 +156,7 @@ func TestUncovered(t *testing.T) {
 	}
 	// A vendor that knows the country says so in a file.
 	more, err := r.With(residency.RuleFile{Name: "ke.json", Data: []byte(`{"regime": "ke", "title": "Kenya", "zone": "Africa/Nairobi",
-		"binds": {"origins": ["KE"], "minClass": "demographic"}, "default": "allow",
+		"binds": {"origins": ["KE"], "minClass": "demographic"}, "default": "allow", "inForce": [{"from": "2020-01-01", "known": "2020-01-01", "ref": "an act"}],
 		"rules": [{"id": "ke.forbidden", "kind": "forbid", "strength": "law", "title": "not there", "places": ["CN"],
 		"values": [{"from": "2020-01-01", "known": "2020-01-01", "ref": "an act"}], "confirmed": true,
 		"checked": "2026-11-01", "reviewBy": "2027-11-01", "sources": ["the act"]}]}`)})

@@ -51,8 +51,10 @@ type regime struct {
 	Papers  map[string]string `json:"papers,omitempty"`
 	Tags    map[Tag]string    `json:"tags,omitempty"`
 	InForce values            `json:"inForce,omitempty"`
-	Rules   []*rule           `json:"rules,omitempty"`
-	Note    string            `json:"note,omitempty"`
+	// MaybeEarlier says that nobody knows since when the regime binds: it surely does from InForce on.
+	MaybeEarlier bool    `json:"maybeEarlier,omitempty"`
+	Rules        []*rule `json:"rules,omitempty"`
+	Note         string  `json:"note,omitempty"`
 
 	sets  []*set
 	zone  *time.Location
@@ -103,7 +105,7 @@ func (l located) at(id string, offset int, err error) error {
 }
 
 // fields are the names that a file of rules may use, exactly so, beside the kinds of its papers and its tags.
-const fields = " regime extends title zone binds default access papers tags inForce note sets rules id members place " +
+const fields = " regime extends title zone binds default access papers tags inForce maybeEarlier note sets rules id members place " +
 	"amends kind strength places exceptPlaces where when needs anyOf obliges code text values from until known ref boundary ends " +
 	"grandfather before confirmed checked reviewBy sources origins all minClass hosted purposes exceptTags "
 
@@ -229,7 +231,7 @@ func (g *regime) validate(sets, rules int) *fieldError {
 
 // silent reports whether the file says nothing about whom it binds, and when.
 func (g *regime) silent() bool {
-	return g.Title == "" && g.Zone == "" && g.Default == "" && !g.Access && len(g.InForce) == 0 && !g.bindsSomeone()
+	return g.Title == "" && g.Zone == "" && g.Default == "" && !g.Access && len(g.InForce) == 0 && !g.MaybeEarlier && !g.bindsSomeone()
 }
 
 // validateNames refuses kinds of papers and tags that have no proper name, or no meaning.
@@ -261,8 +263,8 @@ func (g *regime) validateRegime() *fieldError {
 		return bad("zone", err.Error())
 	case g.Default != "allow" && g.Default != "deny":
 		return bad("default", "expected allow, or deny where each place needs a permit")
-	case g.Default == "deny" && len(g.InForce) == 0:
-		return bad("inForce", "expected since when the regime binds: it denies what it does not permit")
+	case len(g.InForce) == 0:
+		return bad("inForce", "expected since when the regime binds: on the days before it says nothing")
 	case !g.bindsSomeone():
 		return bad("binds", "expected the origins or the tags that the regime binds")
 	case g.Binds.All && (len(g.Binds.Origins) == 0 || len(g.Binds.Tags) == 0):

@@ -52,8 +52,9 @@
 //	checked, reviewBy, sources, note
 //
 // Beside its rules a file declares the regime: title, zone, binds, default, inForce, access (whether places from which
-// staff reach the target are judged too), and the meaning of each kind of papers and each tag. Sets of places have
-// dated members. Decoding is strict, and a [*RuleError] says the line. A rule that is not confirmed has no effect, is
+// staff reach the target are judged too), and the meaning of each kind of papers and each tag. On the days before inForce
+// the regime neither binds nor covers its origins; with maybeEarlier it may have bound already, and those days are
+// Unknown. Sets of places have dated members. Decoding is strict, and a [*RuleError] says the line. A rule that is not confirmed has no effect, is
 // named in Decision.Unconfirmed where it would have been asked, and can be enabled by name ([Ruleset.Enable]) by
 // somebody who answers for it.
 //

@@ -118,12 +118,14 @@ func (h *hearing) concerns() truth {
 	return h.from("", b.Origins)
 }
 
+// inForce says whether the regime binds on the day. Where nobody knows since when it does, that is so only from the day on
+// which it surely did.
 func (h *hearing) inForce() truth {
-	if len(h.regime.InForce) == 0 {
-		return yes
-	}
 	v, next := h.regime.InForce.at(h.on, h.q.Known)
 	h.changes(next, h.regime.ID)
+	if v == nil && h.regime.MaybeEarlier && !h.regime.InForce.begun(h.on, h.q.Known) {
+		return unsure
+	}
 	return is(v != nil)
 }
 

@@ -300,7 +300,8 @@ func TestOwnRules(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(g.path("sites.json"), []byte(strings.Replace(string(text), `"placement"`, `"rules": ["own.json"], "placement"`, 1)), 0o600))
 	require.NoError(t, os.WriteFile(g.path("own.json"), []byte(`{"regime": "own", "title": "Our insurer", "zone": "Australia/Sydney",
-  "binds": {"origins": ["AU"]}, "default": "allow", "rules": [{"id": "own.state", "kind": "forbid", "strength": "contract",
+  "binds": {"origins": ["AU"]}, "default": "allow", "inForce": [{"from": "2025-01-01", "known": "2025-01-01", "ref": "policy 7"}],
+  "rules": [{"id": "own.state", "kind": "forbid", "strength": "contract",
   "title": "Nothing leaves the state", "exceptPlaces": ["AU-NSW"], "values": [{"from": "2025-01-01", "known": "2025-01-01", "ref": "policy 7"}],
   "confirmed": true, "checked": "2026-11-20", "reviewBy": "2027-11-20", "sources": ["the policy"]}]}`), 0o600))
 	out, _ := g.run(exitFailed, "sites", "decide")
