@@ -189,7 +189,8 @@ func (r *Ruleset) checkRule(one *rule) (field string, err error) {
 		}
 	}
 	if one.Grandfather != nil {
-		for _, kind := range one.Grandfather.Papers {
+		for _, paper := range one.Grandfather.Papers {
+			kind, _, _ := cutPaper(paper)
 			if err := r.checkPaper(kind); err != nil {
 				return "grandfather", err
 			}

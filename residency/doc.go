@@ -47,7 +47,7 @@
 //	              "level:observed", "permitted-by:RULE" (a permit of that id, or below it, permits the place)
 //	obliges       what to do, as a code and a text
 //	values        when it holds, see below; ends says how the last one ends: sunset, judicial, repeal, superseded
-//	grandfather   papers from before a day keep an ended value in force until another
+//	grandfather   papers from before a day, of a kind or a kind and scope, keep an ended value in force until another
 //	confirmed     whether somebody read the text; if not, a note says what is missing
 //	checked, reviewBy, sources, note
 //

@@ -217,14 +217,23 @@ func (h *hearing) value(r *rule) *Value {
 	if !g.Until.IsZero() && !g.Until.After(h.on) {
 		return nil
 	}
-	for i := range h.q.Target.Papers {
-		p := &h.q.Target.Papers[i]
-		old := slices.Contains(g.Papers, p.Kind) && !p.From.IsZero() && p.From.Before(g.Before)
-		if old && (p.Until.IsZero() || p.Until.After(h.on)) && h.paper(p.Kind, "").truth == yes {
-			return h.lapsed(r)
-		}
+	if slices.ContainsFunc(g.Papers, func(paper string) bool { return h.old(paper, g.Before) }) {
+		return h.lapsed(r)
 	}
 	return nil
+}
+
+// old says whether a paper is in place that began before a day.
+func (h *hearing) old(paper string, before Day) bool {
+	kind, scope, _ := cutPaper(paper)
+	for i := range h.q.Target.Papers {
+		p := &h.q.Target.Papers[i]
+		old := p.Kind == kind && p.covers(scope) && !p.From.IsZero() && p.From.Before(before)
+		if old && (p.Until.IsZero() || p.Until.After(h.on)) && h.paper(kind, scope).truth == yes {
+			return true
+		}
+	}
+	return false
 }
 
 // holds says whether a rule speaks about a place, is in force, and finds met what it needs.

@@ -63,7 +63,7 @@ type duty struct {
 
 // grandfather keeps a value in force for those who have a paper from before a day.
 type grandfather struct {
-	Papers []string `json:"papers"`         // of one of these kinds
+	Papers []string `json:"papers"`         // one of these, as in a condition: "scc/2010"
 	Before Day      `json:"before"`         // that began before this day
 	Until  Day      `json:"until,omitzero"` // up to this day, exclusively; zero: as long as the paper holds
 }
@@ -213,6 +213,11 @@ func (g *grandfather) validate() *fieldError {
 	}
 	if len(g.Papers) == 0 || !g.Before.Valid() || !g.Until.IsZero() && (!g.Until.Valid() || g.Until.Before(g.Before)) {
 		return &fieldError{"grandfather", "expected papers, before, and until where it ends, not before that"}
+	}
+	for _, p := range g.Papers {
+		if _, _, ok := cutPaper(p); !ok {
+			return &fieldError{"grandfather", "expected kinds of papers, each with a scope after a slash if it must cover that"}
+		}
 	}
 	return nil
 }

@@ -158,6 +158,7 @@ func TestDecoderIsStrict(t *testing.T) {
 		"value without a source":   {`"ref": "An Act s 2"`, `"ref": ""`, 38, "a value has a source"},
 		"ends":                     {`"ends": "sunset"`, `"ends": "sundown"`, 42, "ends: expected"},
 		"grandfather":              {`"before": "2020-06-01", `, ``, 43, "grandfather: expected"},
+		"grandfather's scope":      {`"papers": ["letter"]`, `"papers": ["letter/"]`, 43, "grandfather: expected kinds of papers"},
 		"grandfather's paper":      {`"papers": ["letter"]`, `"papers": ["litter"]`, 43, "papers of kind litter"},
 		"no source":                {`"sources": ["the Act"]`, `"sources": [""]`, 47, "at least one source"},
 		"no sources":               {`      "sources": ["the Act"]`, `      "note": "n"`, 26, "at least one source"},
