@@ -13,7 +13,7 @@ import (
 // build makes the ruleset of its files, and refuses what does not fit together.
 func (r *Ruleset) build() error {
 	r.regimes, r.sets, r.papers, r.tags = nil, map[string][]span{}, map[string]string{}, map[Tag]string{}
-	steps := []func([]*regime) error{r.buildNames, r.buildSets, r.buildRegimes, r.checkRegimes}
+	steps := []func([]*regime) error{r.buildNames, r.buildSets, r.buildRegimes, r.buildReviews, r.checkRegimes}
 	for _, step := range steps {
 		if err := step(r.decoded); err != nil {
 			return err
@@ -124,7 +124,9 @@ func (r *Ruleset) addRules(g *regime, rules []*rule) error {
 		amended.Values = slices.Concat(amended.Values, one.Values)
 		amended.Sources = slices.Concat(amended.Sources, one.Sources)
 		amended.Confirmed = amended.Confirmed || one.Confirmed
-		amended.Checked, amended.ReviewBy = one.Checked, one.ReviewBy
+		if !one.Checked.Before(amended.Checked) { // an older look does not undo that of a newer release
+			amended.Checked, amended.ReviewBy = one.Checked, one.ReviewBy
+		}
 		if one.Note != "" {
 			amended.Note = strings.TrimSpace(amended.Note + " " + one.Note)
 		}

@@ -56,9 +56,10 @@ type regime struct {
 	Rules        []*rule `json:"rules,omitempty"`
 	Note         string  `json:"note,omitempty"`
 
-	sets  []*set
-	zone  *time.Location
-	where located
+	sets    []*set
+	reviews []*review
+	zone    *time.Location
+	where   located
 }
 
 // located is where something stands in a file.
@@ -107,7 +108,7 @@ func (l located) at(id string, offset int, err error) error {
 // fields are the names that a file of rules may use, exactly so, beside the kinds of its papers and its tags.
 const fields = " regime extends title zone binds default access papers tags inForce maybeEarlier note sets rules id members place " +
 	"amends kind strength places exceptPlaces where when needs anyOf obliges code text values from until known ref boundary ends " +
-	"grandfather before confirmed checked reviewBy sources origins all minClass hosted purposes exceptTags "
+	"grandfather before reviews by confirmed checked reviewBy sources origins all minClass hosted purposes exceptTags "
 
 // emptyDate returns where a date is given as nothing, or -1. To take it for an open end would be the laxer reading.
 func emptyDate(data []byte) int {
@@ -136,15 +137,16 @@ func decode(file RuleFile) (*regime, error) {
 	}
 	var doc struct {
 		regime
-		Sets  []json.RawMessage `json:"sets"`
-		Rules []json.RawMessage `json:"rules"`
+		Sets    []json.RawMessage `json:"sets"`
+		Reviews []json.RawMessage `json:"reviews"`
+		Rules   []json.RawMessage `json:"rules"`
 	}
 	if offset, err := strictjson.Decode(file.Data, &doc); err != nil {
 		return nil, top.at("", offset, err)
 	}
 	g := &doc.regime
 	g.where = top
-	if err := g.validate(len(doc.Sets), len(doc.Rules)); err != nil {
+	if err := g.validate(len(doc.Sets), len(doc.Reviews), len(doc.Rules)); err != nil {
 		return nil, top.fail("", err.field, err)
 	}
 	next := 0 // where to look for the next item's bytes; raw messages are the file's own bytes
@@ -158,6 +160,18 @@ func decode(file RuleFile) (*regime, error) {
 			return nil, s.where.fail("@"+s.ID, err.field, err)
 		}
 		g.sets = append(g.sets, s)
+	}
+	next = 0
+	for _, raw := range doc.Reviews {
+		v := &review{where: located{file: &file, raw: raw}}
+		v.where.from, next = find(file.Data, raw, next)
+		if offset, err := strictjson.Decode(raw, v); err != nil {
+			return nil, v.where.at("", offset, err)
+		}
+		if err := v.validate(); err != nil {
+			return nil, v.where.fail("", err.field, err)
+		}
+		g.reviews = append(g.reviews, v)
 	}
 	next = 0
 	for _, raw := range doc.Rules {
@@ -206,7 +220,7 @@ func names(data []byte) string {
 }
 
 // validate refuses what stands at the top of a file and makes no sense.
-func (g *regime) validate(sets, rules int) *fieldError {
+func (g *regime) validate(sets, reviews, rules int) *fieldError {
 	bad := func(field, text string) *fieldError { return &fieldError{field, text} }
 	if err := g.validateNames(); err != nil {
 		return err
@@ -215,12 +229,14 @@ func (g *regime) validate(sets, rules int) *fieldError {
 	case g.ID != "" && g.Extends != "":
 		return bad("extends", "expected regime or extends, and not both")
 	case g.ID == "" && !g.silent():
-		return bad("regime", "expected a regime such as au-nsw; a file that extends one, or has only sets, says nothing about whom it binds")
+		return bad("regime", "expected a regime such as au-nsw; a file that extends one, or has only sets or reviews, says nothing about whom it binds")
 	case g.ID == "" && g.Extends == "":
-		if rules > 0 || sets == 0 {
-			return bad("regime", "expected a regime such as au-nsw with rules, or sets alone")
+		if rules > 0 || sets+reviews == 0 {
+			return bad("regime", "expected a regime such as au-nsw with rules, or reviews, or sets alone")
 		}
 		return nil
+	case reviews > 0:
+		return bad("reviews", "expected in a file of their own, with no regime and no rules")
 	case rules == 0:
 		return bad("rules", "expected rules")
 	case g.Extends != "":

@@ -69,9 +69,20 @@
 // that can be read either way a warning quotes the source.
 //
 // A rule is believed until its review is due, by Request.Now, whatever date is asked about. Then its answer is Unknown,
-// until a newer release or an amending file says that somebody looked. What a court or a repeal ended needs no review.
+// until a newer release or a file of one's own says that somebody looked. What a court or a repeal ended needs no review.
 // In a regime of default "allow" that binds, one such rule makes the whole regime Unknown, also where it does not speak
 // about the target: that nothing denies is known only while somebody looks.
+//
+// The rules that ship are to be reviewed twice a year, and package router warns 180, 90 and 30 days before. Nobody has to
+// wait for a release: whoever has read the sources of some rules again, and found their text unchanged, says so in a
+// file with nothing else in it, for at most a year at a time:
+//
+//	{"reviews": [{"by": "Example Clinical Software", "rules": ["eu-gdpr.union", "us-cloud-act.advice"],
+//	  "checked": "2027-05-20", "reviewBy": "2027-11-20", "sources": ["EUR-Lex, read 2027-05-20"]}]}
+//
+// Rule.ReviewedBy and Reason.ReviewedBy name who answers for it, and the digest of the ruleset is another. A review is
+// used only if it is later than the last look at a rule, so an old file does not outlast what a newer release found out.
+// It confirms nothing and changes no text: what did change is an amendment.
 //
 // Decision.Expires is the first instant at which anything that the answer rests on changes: a value, a member of a set, a
 // paper, a review, the look at the location, an override. It may come too early, and never too late, so a target that

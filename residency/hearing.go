@@ -304,7 +304,7 @@ func (h *hearing) needs(r *rule, p judged) finding {
 func (h *hearing) reason(r *rule, f finding, p judged, v Verdict, format string, args ...any) {
 	step := Reason{Regime: h.regime.ID, Place: p.place, Verdict: v, Text: fmt.Sprintf(format, args...)}
 	if r != nil {
-		step.Rule = r.ID
+		step.Rule, step.ReviewedBy = r.ID, r.ReviewedBy
 	}
 	if f.value != nil {
 		step.From, step.Until, step.Ref = f.value.From, f.value.Until, f.value.Ref

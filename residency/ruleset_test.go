@@ -259,7 +259,7 @@ func TestExtend(t *testing.T) {
 		"no rule of that name":       `{"extends": "eu-gdpr", "rules": [{"id": "eu-gdpr.x", "amends": true, "values": [], "checked": "2026-11-21", "sources": ["s"]}]}`,
 		"is not edited":              `{"extends": "eu-gdpr", "rules": [{"id": "eu-gdpr.union", "amends": true, "places": ["CN"], "values": [], "checked": "2026-11-21", "sources": ["s"]}]}`,
 		"overlap by what was known":  `{"extends": "eu-gdpr", "rules": [{"id": "eu-gdpr.union", "amends": true, "values": [{"from": "2026-01-01", "known": "2026-01-01", "ref": "x"}], "checked": "2026-11-21", "reviewBy": "2027-01-01", "sources": ["s"]}]}`,
-		"reviewBy: expected the day": `{"extends": "eu-gdpr", "rules": [{"id": "eu-gdpr.union", "amends": true, "values": [], "checked": "2026-11-21", "sources": ["s"]}]}`,
+		"reviewBy: expected the day": `{"extends": "eu-gdpr", "rules": [{"id": "eu-gdpr.union", "amends": true, "values": [], "checked": "2026-11-22", "sources": ["s"]}]}`,
 		"or sets alone":              `{"papers": {"x": "y"}}`,
 		"another file of eu-gdpr":    strings.Replace(oneRegime, `"regime": "xx"`, `"regime": "eu-gdpr"`, 1),
 	} {

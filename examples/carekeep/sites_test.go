@@ -309,6 +309,17 @@ func TestOwnRules(t *testing.T) {
 	require.Contains(t, out, "own.state: AU-VIC: ")
 	require.Contains(t, out, "[policy 7]")
 	require.Contains(t, out, "sydney: allowed in AU-NSW")
+	require.NotContains(t, out, "reviewed by")
+
+	// Rules that ship are renewed the same way, by whoever read them again.
+	require.NoError(t, os.WriteFile(g.path("own.json"), []byte(`{"reviews": [{"by": "Hill Street", "rules": ["au-mhr.s77"],
+  "checked": "2026-11-30", "reviewBy": "2027-11-30", "sources": ["legislation.gov.au"]}]}`), 0o600))
+	text, err = os.ReadFile(g.path("sites.json"))
+	require.NoError(t, err)
+	text = []byte(strings.NewReplacer(`"origins": ["AU-NSW"]`, `"origins": ["AU-NSW"], "tags": ["mhr"]`, `["AU-VIC"]`, `["NZ"]`).Replace(string(text)))
+	require.NoError(t, os.WriteFile(g.path("sites.json"), text, 0o600))
+	out, _ = g.run(exitFailed, "sites", "decide")
+	require.Contains(t, out, "[My Health Records Act 2012 (Cth) s 77(1)(a)-(b)], reviewed by Hill Street")
 }
 
 // TestReview: Irish data with a copy in Virginia, which stands on the recipient's listing.
