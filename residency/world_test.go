@@ -130,6 +130,21 @@ func TestRulesThatWaitForASource(t *testing.T) {
 	}
 }
 
+// The decree that writes the EEA into the French Code waits for the day on which it took effect.
+func TestFrenchDecreeWaits(t *testing.T) {
+	q := ask("FR", "aws us-east-1", "hds/v1 dpf-listing")
+	r := rules(t)
+	enabled, err := r.Enable("fr-hds.code-eea")
+	require.NoError(t, err)
+	for on, want := range map[string]residency.Verdict{"2026-03-26": A, "2026-03-27": D, "2026-05-15": D} {
+		q.AsOf = day(t, on)
+		d := decide(t, r, q)
+		require.Equal(t, A, d.Verdict, "%s: %s", on, explain(d))
+		require.Equal(t, want == D, slices.Contains(d.Unconfirmed, "fr-hds.code-eea"), on)
+		require.Equal(t, want, decide(t, enabled, q).Verdict, on)
+	}
+}
+
 func oceania() []question {
 	return []question{
 		{name: "mhr abroad at once", on: "2012-06-29", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-1"), papers: "compatible-privacy-law", want: D, by: "au-mhr.s77"},
@@ -195,6 +210,7 @@ func america() []question {
 		{name: "doj", on: "2025-04-08", origin: "US-OR", at: aws("ap-east-1"), want: D, by: "us-doj.countries-of-concern"},
 		{name: "doj, staff", on: "2025-04-08", origin: "US-OR", at: aws("us-west-2"), support: []residency.Place{"CN"}, want: D, by: "us-doj.countries-of-concern"},
 		{name: "doj, bulk", on: "2026-11-22", origin: "US-OR", tags: []residency.Tag{"us-bulk-health"}, at: aws("us-west-2"), want: A, owes: "vendor-due-diligence"},
+		{name: "doj, how many persons", on: "2025-04-08", origin: "US-OR", at: aws("us-west-2"), want: A, owes: "count-persons"},
 		{name: "medicaid offshore", on: "2026-11-22", origin: "US-OR", tags: []residency.Tag{"us-medicaid"}, at: aws("ca-central-1"), want: U, by: "us-medicaid.offshore"},
 		{name: "no us exposure, keys at the provider", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"no-us-exposure"}, at: aws("ap-southeast-2"), keys: residency.ProviderHeld, want: D, by: "us-cloud-act.avoid"},
 		{name: "no us exposure, own keys", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"no-us-exposure"}, at: aws("ap-southeast-2"), keys: residency.CustomerHeld, want: A, owes: "know-exposure"},
@@ -217,6 +233,7 @@ func america() []question {
 		{name: "ontario to quebec", on: "2026-11-22", origin: "CA-ON", at: aws("ca-central-1"), want: A, owes: "contract-and-safeguards"},
 		{name: "quebec at home", on: "2026-11-22", origin: "CA-QC", at: azure("canadaeast", "ZRS"), want: A},
 		{name: "quebec by its pair", on: "2026-11-22", origin: "CA-QC", at: azure("canadaeast", "GRS"), want: A, owes: "privacy-impact-assessment"},
+		{name: "quebec abroad, in writing", on: "2023-09-22", origin: "CA-QC", at: aws("us-east-1"), want: A, owes: "written-agreement"},
 		{name: "quebec, the pair is not known", on: "2026-11-22", origin: "CA-QC", at: azure("canadaeast", ""), want: U},
 	}
 }
@@ -225,7 +242,8 @@ func elsewhere() []question {
 	return []question{
 		{name: "swiss at home", on: "2026-11-22", origin: "CH", at: aws("eu-central-2"), want: A, owes: "know-exposure"},
 		{name: "swiss in germany", on: "2026-11-22", origin: "CH", at: aws("eu-central-1"), want: A, by: "ch-fadp.annex-1"},
-		{name: "swiss in france, not confirmed", on: "2026-11-22", origin: "CH", at: aws("eu-west-3"), want: U},
+		{name: "swiss in france", on: "2026-11-22", origin: "CH", at: aws("eu-west-3"), want: A, by: "ch-fadp.annex-1"},
+		{name: "swiss in poland, not confirmed", on: "2026-11-22", origin: "CH", at: onsite("PL"), want: U},
 		{name: "swiss in the us before", on: "2024-09-14", origin: "CH", at: aws("us-east-1"), papers: "dpf-listing/swiss-us no:scc no:bcr", want: D},
 		{name: "swiss in the us", on: "2024-09-15", origin: "CH", at: aws("us-east-1"), papers: "dpf-listing/swiss-us", want: A, by: "ch-fadp.swiss-us-dpf"},
 		{name: "swiss in the us under the eu framework alone", on: "2026-11-22", origin: "CH", at: aws("us-east-1"), papers: "dpf-listing", want: U},
@@ -264,11 +282,17 @@ func elsewhere() []question {
 
 func britain() []question {
 	nhs, critical, england := []residency.Tag{"nhs"}, []residency.Tag{"nhs-critical"}, []residency.Tag{"nhs-england"}
-	const clauses = "idta tra"
+	const clauses, approved = "idta tra", "siro-approval emt-approval risk-assessment"
 	return []question{
 		{name: "nhs at home", on: "2026-11-22", origin: "GB", tags: nhs, at: aws("eu-west-2"), want: A},
 		{name: "gp at home, reached from elsewhere", on: "2026-11-22", origin: "GB", at: aws("eu-west-2"), support: []residency.Place{"IN"}, papers: clauses, want: A},
 		{name: "nhs at home, reached from elsewhere", on: "2026-11-22", origin: "GB", tags: nhs, at: aws("eu-west-2"), support: []residency.Place{"IN"}, papers: clauses, want: D},
+		{name: "nhs england in the us, no agreement", on: "2026-11-22", origin: "GB", tags: england, at: aws("us-east-1"), papers: approved + " dpf-listing/uk-extension no:idta", want: D},
+		{name: "nhs england in the us under an agreement", on: "2026-11-22", origin: "GB", tags: england, at: aws("us-east-1"), papers: approved + " idta tra", want: A, by: "uk-nhs-england.us"},
+		{name: "nhs england in korea, adequate to the british alone", on: "2026-11-22", origin: "GB", tags: england, at: aws("ap-northeast-2"), papers: approved + " no:pipa-recipient", want: D},
+		{name: "nhs england in korea, adequate to both", on: "2026-11-22", origin: "GB", tags: england, at: aws("ap-northeast-2"), papers: approved + " pipa-recipient", want: A, by: "uk-nhs-england.adequate"},
+		{name: "nhs v1 asks who reaches the provider", on: "2018-01-19", origin: "GB", tags: nhs, at: aws("eu-west-1"), want: A, owes: "consider-regions", free: "uk-nhs.v2.satisfied"},
+		{name: "nhs v2 asks the siro", on: "2022-05-04", origin: "GB", tags: nhs, at: aws("eu-west-1"), want: A, owes: "siro-satisfied", free: "uk-nhs.v1.exposure"},
 		{name: "critical at home", on: "2026-11-22", origin: "GB", tags: critical, at: aws("eu-west-2"), want: A, by: "uk-nhs-critical.uk"},
 		{name: "critical in ireland", on: "2026-11-22", origin: "GB", tags: critical, at: aws("eu-west-1"), want: D},
 		{name: "critical at home, reached from ireland", on: "2026-11-22", origin: "GB", tags: critical, at: aws("eu-west-2"), support: []residency.Place{"IE"}, want: D},
