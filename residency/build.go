@@ -12,7 +12,8 @@ import (
 
 // build makes the ruleset of its files, and refuses what does not fit together.
 func (r *Ruleset) build() error {
-	r.regimes, r.sets, r.papers, r.tags = nil, map[string][]span{}, map[string]string{}, map[Tag]string{}
+	r.regimes, r.sets, r.tags = nil, map[string][]span{}, map[Tag]string{}
+	r.papers = map[string]string{PaperLocation: paperLocationMeaning}
 	steps := []func([]*regime) error{r.buildNames, r.buildSets, r.buildRegimes, r.buildReviews, r.checkRegimes}
 	for _, step := range steps {
 		if err := step(r.decoded); err != nil {

@@ -100,7 +100,9 @@
 // rules differ inside it, passing all of them is passing, and failing one is Unknown. Data of a group of places, such
 // as a provider's "EU", may be in any of them, so all are judged. Data without personal data (class Operational) may be anywhere.
 //
-// A target without a provider: declared places suffice for it, whoever runs it. Only a named provider needs a look.
+// A target without a provider: for a disk of one's own the declared places suffice. Where somebody else runs it (an
+// operator, a parent, keys elsewhere) and no interface shows where it is, whoever runs it says so on paper: one of kind
+// [PaperLocation] whose scope has the places. Without it the location is Unknown.
 //
 // # Override
 //

@@ -107,7 +107,7 @@ func TestRules(t *testing.T) {
 			if c.origins == "" {
 				c.origins = "KE"
 			}
-			q := ask(c.origins, c.where, c.papers)
+			q := ask(c.origins, c.where, c.papers+" location-attestation/KE")
 			if c.change != nil {
 				c.change(&q)
 			}

@@ -217,7 +217,7 @@ func TestExtend(t *testing.T) {
 	q := ask("DE", "KE", "no:scc no:bcr")
 	q.Target.Exposure.Operator = "KE"
 	q.Subject.Tags = []residency.Tag{"de-statutory"}
-	q.Target.Papers = append(q.Target.Papers, papers("c5/type-2 de-establishment")...)
+	q.Target.Papers = append(q.Target.Papers, papers("c5/type-2 de-establishment location-attestation/KE")...)
 	for asOf, want := range map[string]residency.Verdict{"2027-01-31": D, "2027-02-01": A} {
 		q.AsOf = day(t, asOf)
 		require.Equal(t, want, decide(t, more, q).Verdict, "%s: %s", asOf, explain(decide(t, more, q)))

@@ -47,8 +47,10 @@ func TestRulesOfTheWorld(t *testing.T) {
 	for _, c := range slices.Concat(oceania(), america(), elsewhere(), britain(), firstDays()) {
 		t.Run(c.name, func(t *testing.T) {
 			c := c
+			exposure := residency.Exposure{Support: c.support}
 			if c.at.Provider != "" {
 				c.at.Level, c.at.At = residency.Observed, now.Add(-time.Hour)
+				exposure.Operator, exposure.Parent = "US", "US"
 			}
 			if strings.HasPrefix(string(c.origin), "US") && c.name != "hipaa without baa" {
 				c.papers += " baa"
@@ -59,7 +61,7 @@ func TestRulesOfTheWorld(t *testing.T) {
 			}
 			d, err := rules.Decide(residency.Request{
 				Subject: residency.Subject{Class: residency.Identifiable, Origins: []residency.Place{c.origin}, Tags: c.tags},
-				Target: residency.Target{Location: c.at, Papers: papers(c.papers), Exposure: residency.Exposure{Operator: "US", Parent: "US", Support: c.support},
+				Target: residency.Target{Location: c.at, Papers: papers(c.papers), Exposure: exposure,
 					Custody: residency.Custody{Holder: c.keys, Places: c.keysIn}},
 				Purpose: c.purpose, AsOf: day(t, c.on), Known: known, Now: now,
 			})

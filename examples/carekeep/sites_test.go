@@ -28,6 +28,18 @@ type group struct {
 // places is what a test says of a site.
 type places struct{ name, in, more string }
 
+// attested is what a test says of a site, with a paper of whoever runs it on where it is.
+func (p places) attested() string {
+	if !strings.Contains(p.more, `"exposure"`) {
+		return p.more
+	}
+	paper := fmt.Sprintf(`"papers": [{"kind": "location-attestation", "scope": [%q]}`, p.in)
+	if strings.Contains(p.more, `"papers": [`) {
+		return strings.Replace(p.more, `"papers": [`, paper+", ", 1)
+	}
+	return p.more + ", " + paper + "]"
+}
+
 var three = []places{
 	{"office", "AU-NSW", `, "onsite": true`},
 	{"sydney", "AU-NSW", `, "operator": "one", "exposure": {"operator": "AU"}`},
@@ -46,7 +58,7 @@ func (g *group) write(placement string, sites ...places) {
 	var all []string
 	for _, s := range sites {
 		all = append(all, fmt.Sprintf(`{"name": %q, "bucket": %q, "location": {"level": "declared", "places": [%q]}, "custody": {"holder": "customer"}%s}`,
-			s.name, s.name, s.in, s.more))
+			s.name, s.name, s.in, s.attested()))
 	}
 	text := fmt.Sprintf("{\n\"practice\": \"Hill Street\",\n\"subject\": {\"class\": \"identifiable\", \"origins\": [\"AU-NSW\"]},\n"+
 		"\"placement\": %s,\n\"sites\": [%s]}", placement, strings.Join(all, ",\n"))
