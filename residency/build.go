@@ -12,8 +12,9 @@ import (
 
 // build makes the ruleset of its files, and refuses what does not fit together.
 func (r *Ruleset) build() error {
-	r.regimes, r.sets, r.papers, r.tags = nil, map[string][]span{}, map[string]string{}, map[Tag]string{}
-	steps := []func([]*regime) error{r.buildNames, r.buildSets, r.buildRegimes, r.checkRegimes}
+	r.regimes, r.sets, r.tags = nil, map[string][]span{}, map[Tag]string{}
+	r.papers = map[string]string{PaperLocation: paperLocationMeaning}
+	steps := []func([]*regime) error{r.buildNames, r.buildSets, r.buildRegimes, r.buildReviews, r.checkRegimes}
 	for _, step := range steps {
 		if err := step(r.decoded); err != nil {
 			return err
@@ -124,7 +125,9 @@ func (r *Ruleset) addRules(g *regime, rules []*rule) error {
 		amended.Values = slices.Concat(amended.Values, one.Values)
 		amended.Sources = slices.Concat(amended.Sources, one.Sources)
 		amended.Confirmed = amended.Confirmed || one.Confirmed
-		amended.Checked, amended.ReviewBy = one.Checked, one.ReviewBy
+		if !one.Checked.Before(amended.Checked) { // an older look does not undo that of a newer release
+			amended.Checked, amended.ReviewBy = one.Checked, one.ReviewBy
+		}
 		if one.Note != "" {
 			amended.Note = strings.TrimSpace(amended.Note + " " + one.Note)
 		}
@@ -189,7 +192,8 @@ func (r *Ruleset) checkRule(one *rule) (field string, err error) {
 		}
 	}
 	if one.Grandfather != nil {
-		for _, kind := range one.Grandfather.Papers {
+		for _, paper := range one.Grandfather.Papers {
+			kind, _, _ := cutPaper(paper)
 			if err := r.checkPaper(kind); err != nil {
 				return "grandfather", err
 			}

@@ -46,9 +46,8 @@ func (c *condition) UnmarshalText(b []byte) error {
 	}
 	switch kind {
 	case needPaper:
-		scoped := false
-		c.paper, c.scope, scoped = strings.Cut(arg, "/")
-		if !strictjson.Slug(c.paper, "-") || scoped && !strictjson.Slug(c.scope, "-.") {
+		var ok bool
+		if c.paper, c.scope, ok = cutPaper(arg); !ok {
 			return bad("a kind of paper, and a scope after a slash if it must cover that")
 		}
 	case needCustody:
@@ -74,6 +73,12 @@ func (c *condition) UnmarshalText(b []byte) error {
 		return bad("paper:, custody:, custody-in:, exposure-in:, exposure-not-in:, operator-in:, level: or permitted-by:")
 	}
 	return nil
+}
+
+// cutPaper splits the words for a paper, such as "scc/2010", into its kind and what it must cover.
+func cutPaper(s string) (kind, scope string, ok bool) {
+	kind, scope, scoped := strings.Cut(s, "/")
+	return kind, scope, strictjson.Slug(kind, "-") && (!scoped || strictjson.Slug(scope, "-."))
 }
 
 // names reports whether a permit's id is what the condition asks for.

@@ -13,7 +13,7 @@ import (
 func TestUncoveredByGuidance(t *testing.T) {
 	for strength, want := range map[string]residency.Verdict{"guidance": U, "policy": A, "law": A} {
 		r, err := rules(t).With(residency.RuleFile{Name: "ke.json", Data: []byte(`{"regime": "ke", "title": "Kenya", "zone": "Africa/Nairobi",
-			"binds": {"origins": ["KE"]}, "default": "allow", "rules": [
+			"binds": {"origins": ["KE"]}, "default": "allow", "inForce": [{"from": "2020-01-01", "known": "2020-01-01", "ref": "an act"}], "rules": [
 			{"id": "ke.advice", "kind": "forbid", "strength": "guidance", "title": "not there", "places": ["CN"],
 			"values": [{"from": "2020-01-01", "known": "2020-01-01", "ref": "advice"}], "confirmed": true,
 			"checked": "2026-11-01", "reviewBy": "2027-11-01", "sources": ["advice"]},

@@ -121,7 +121,7 @@ func TestReviewOverdue(t *testing.T) {
 
 // Where silence allows, a rule that nobody looked at again makes the regime unknown, also where it speaks of other places.
 func TestReviewOverdueElsewhere(t *testing.T) {
-	const file = `{"regime": "ke", "title": "Kenya", "zone": "Africa/Nairobi", "binds": {"origins": ["KE"]}, "default": "allow", "rules": [
+	const file = `{"regime": "ke", "title": "Kenya", "zone": "Africa/Nairobi", "binds": {"origins": ["KE"]}, "default": "allow", "inForce": [{"from": "2020-01-01", "known": "2020-01-01", "ref": "an act"}], "rules": [
 		{"id": "ke.china", "kind": "forbid", "strength": "law", "title": "not there", "places": ["CN"],
 		"values": [{"from": "2020-01-01", "known": "2020-01-01", "ref": "an act"}], "confirmed": true,
 		"checked": "2026-11-01", "reviewBy": "2027-02-01", "sources": ["the act"]},
@@ -173,6 +173,61 @@ func TestGrandfather(t *testing.T) {
 		if c.want == A && c.asOf >= "2021-09-27" {
 			require.Equal(t, day(t, "2022-12-28"), dayIn(d.Expires, "Europe/Brussels", t))
 		}
+	}
+}
+
+// What is kept in force for old contracts is kept for the clauses that were replaced, signed in time, and no longer.
+func TestGrandfatheredClauses(t *testing.T) {
+	r := rules(t)
+	eu := ask("IE", "aws ap-south-1", "tia no:bcr")
+	eu.Target.Custody = residency.Custody{Holder: residency.CustomerHeld, Places: places("IE")}
+	gb := ask("GB", "aws ap-south-1", "tra no:idta no:uk-addendum")
+	old := residency.Paper{Kind: "scc", Scope: []string{"2010"}}
+	for _, c := range []struct {
+		name   string
+		q      residency.Request
+		last   string // day on which a contract could be signed
+		over   string // the first day on which it no longer serves
+		zone   string
+		others string
+		not    string // clauses that are not those
+	}{
+		{"the Union", eu, "2021-09-26", "2022-12-28", "Europe/Brussels", "tia no:bcr", "2004"},
+		{"the United Kingdom", gb, "2022-09-21", "2024-03-21", "Europe/London", "tra no:idta no:uk-addendum", "2021"},
+	} {
+		other := residency.Paper{Kind: "scc", Scope: []string{c.not}}
+		last, over := day(t, c.last), day(t, c.over)
+		judge := func(on residency.Day, have ...residency.Paper) residency.Decision {
+			q := c.q
+			q.Target.Papers, q.AsOf = append(papers(c.others), have...), on
+			return decide(t, r, q)
+		}
+		signed := func(p residency.Paper, from residency.Day) residency.Paper {
+			p.From = from
+			return p
+		}
+		for _, on := range []residency.Day{last, last.AddDays(1), over.AddDays(-1)} {
+			d := judge(on, signed(old, last))
+			require.Equal(t, A, d.Verdict, "%s on %s: %s", c.name, on, explain(d))
+			if on != last {
+				require.Equal(t, over, dayIn(d.Expires, c.zone, t), "%s on %s", c.name, on)
+			}
+		}
+		require.NotEqual(t, A, judge(over, signed(old, last)).Verdict, "%s: over", c.name)
+		for name, have := range map[string][]residency.Paper{
+			"signed too late":             {signed(old, last.AddDays(1))},
+			"signed nobody knows when":    {old},
+			"other clauses in time":       {signed(other, last)},
+			"other in time, old too late": {signed(other, last), signed(old, last.AddDays(1))},
+		} {
+			require.NotEqual(t, A, judge(last.AddDays(1), have...).Verdict, "%s: %s", c.name, name)
+		}
+		ended := signed(old, last)
+		ended.Until = over.AddDays(-10)
+		require.Equal(t, A, judge(over.AddDays(-11), ended).Verdict, c.name)
+		require.NotEqual(t, A, judge(over.AddDays(-10), ended).Verdict, "%s: the contract itself is over", c.name)
+		both := []residency.Paper{signed(old, last), signed(other, last)}
+		require.Equal(t, A, judge(last.AddDays(1), both...).Verdict, c.name)
 	}
 }
 

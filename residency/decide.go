@@ -23,6 +23,12 @@ const (
 // built-in policy "evidence.age" asks for it.
 const MaxObservationAge = 30 * 24 * time.Hour
 
+// PaperLocation is the kind of the paper by which whoever runs a target for others says where it keeps the data. Its
+// scope lists the places by their codes. The built-in policy "evidence.level" takes it where no interface can be asked.
+const PaperLocation = "location-attestation"
+
+const paperLocationMeaning = "whoever runs the target attests in writing in which places it keeps the data and every copy; the scope lists them by their codes"
+
 // clockSkew is how far the clocks of who looked and who asks may be apart.
 const clockSkew = 5 * time.Minute
 
@@ -78,7 +84,9 @@ func (d *Decision) heed(q *Request, r *Ruleset) {
 // judge asks the built-in rules and all regimes.
 func (r *Ruleset) judge(q *Request, places []Place, problem string, d *Decision) (truth, []Ending) {
 	self := &hearing{rules: r, regime: &regime{ID: builtIn, zone: time.UTC}, q: q, said: d}
-	out := min(self.located(places, problem), self.evident())
+	self.today = dayIn(q.Now, time.UTC)
+	self.on = cmp.Or(q.AsOf, self.today)
+	out := min(self.located(places, problem), self.evident(places))
 	ends := self.ends
 	covered := map[Place]bool{}
 	for _, g := range r.regimes {
@@ -127,7 +135,11 @@ func (h *hearing) bound(bound truth) truth {
 	if t == yes || bound == yes {
 		return t
 	}
-	h.lacks(h.regime.ID, known(unsure, "which part of its country the data is from"))
+	fact := "which part of its country the data is from"
+	if h.concerns() == yes {
+		fact = "whether " + h.regime.ID + " bound on " + h.on.String() + " already"
+	}
+	h.lacks(h.regime.ID, known(unsure, fact))
 	return unsure
 }
 
@@ -190,11 +202,15 @@ func (h *hearing) located(places []Place, problem string) truth {
 	return unsure
 }
 
-// evident says whether it is known well enough, and freshly, where a provider keeps data about patients.
-func (h *hearing) evident() truth {
+// evident says whether it is known well enough, and freshly, where somebody else keeps data about patients. Of a disk of
+// one's own one's word is enough.
+func (h *hearing) evident(places []Place) truth {
 	l := &h.q.Target.Location
-	if l.Provider == "" || h.q.Subject.Class.judged() < Demographic {
+	if h.q.Subject.Class.judged() < Demographic || !h.q.Target.hosted() {
 		return yes
+	}
+	if l.Provider == "" && l.Level < Observed {
+		return h.attested(places)
 	}
 	out := yes
 	object := func(id, fact, text string) {
@@ -220,6 +236,37 @@ func (h *hearing) evident() truth {
 		h.ends = append(h.ends, Ending{l.At.Add(MaxObservationAge).UTC(), ruleAge})
 	}
 	return out
+}
+
+// attested says whether a paper of whoever runs a target that no interface was asked about says where it is.
+func (h *hearing) attested(places []Place) truth {
+	if h.rules.off[ruleLevel] {
+		return yes
+	}
+	out := yes
+	for _, p := range places {
+		if h.attestedIn(p) {
+			continue
+		}
+		f := known(unsure, "paper "+PaperLocation+" that covers "+string(p))
+		h.reason(&rule{ID: ruleLevel}, finding{}, judged{place: p}, Unknown, "%s",
+			"somebody else runs this target, and says on no paper that it keeps the data here; this location is "+h.q.Target.Location.Level.String())
+		h.lacks(ruleLevel, f)
+		out = unsure
+	}
+	return out
+}
+
+// attestedIn says whether a paper covers a place by its code, or by that of what it lies in.
+func (h *hearing) attestedIn(place Place) bool {
+	for _, p := range h.q.Target.Papers {
+		for _, in := range p.Scope {
+			if p.Kind == PaperLocation && place.within(Place(in)) == yes && h.paper(PaperLocation, in).truth == yes {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // finish puts the decision in order.

@@ -156,7 +156,7 @@ func TestUncovered(t *testing.T) {
 	}
 	// A vendor that knows the country says so in a file.
 	more, err := r.With(residency.RuleFile{Name: "ke.json", Data: []byte(`{"regime": "ke", "title": "Kenya", "zone": "Africa/Nairobi",
-		"binds": {"origins": ["KE"], "minClass": "demographic"}, "default": "allow",
+		"binds": {"origins": ["KE"], "minClass": "demographic"}, "default": "allow", "inForce": [{"from": "2020-01-01", "known": "2020-01-01", "ref": "an act"}],
 		"rules": [{"id": "ke.forbidden", "kind": "forbid", "strength": "law", "title": "not there", "places": ["CN"],
 		"values": [{"from": "2020-01-01", "known": "2020-01-01", "ref": "an act"}], "confirmed": true,
 		"checked": "2026-11-01", "reviewBy": "2027-11-01", "sources": ["the act"]}]}`)})
@@ -226,6 +226,68 @@ func TestEvidence(t *testing.T) {
 	}
 	require.Equal(t, "evidence.age", d.ExpiresBy)
 	require.Equal(t, A, decide(t, r, ask("IE", "IE", "")).Verdict, "a disk onsite is where its owner says")
+}
+
+// Where somebody else runs a target without an interface that could be asked, a paper says where it is.
+
+func TestAttestedLocation(t *testing.T) {
+	r := rules(t)
+	off, err := r.WithoutGuidance("evidence.level")
+	require.NoError(t, err)
+	require.Contains(t, r.PaperKinds(), residency.PaperLocation)
+	operator := residency.Exposure{Operator: "IE"}
+	for _, c := range []struct {
+		name     string
+		where    string
+		exposure residency.Exposure
+		papers   string
+		want     residency.Verdict
+		fact     string
+	}{
+		{"a disk of one's own", "IE", residency.Exposure{}, "", A, ""},
+		{"an operator's word", "IE", operator, "", U, "paper location-attestation that covers IE"},
+		{"a parent's", "IE", residency.Exposure{Parent: "IE"}, "", U, "paper location-attestation that covers IE"},
+		{"on paper", "IE", operator, "location-attestation/IE", A, ""},
+		{"of another place", "IE", operator, "location-attestation/FR", U, "paper location-attestation that covers IE"},
+		{"of no place", "IE", operator, "location-attestation", U, "paper location-attestation that covers IE"},
+		{"of the country", "IE-D", operator, "location-attestation/IE", A, ""},
+		{"of a part alone", "IE", operator, "location-attestation/IE-D", U, "paper location-attestation that covers IE"},
+		{"found to be wrong", "IE", operator, "location-attestation/IE no:location-attestation", U, "paper location-attestation that covers IE"},
+		{"of one place of two", "IE FR", operator, "location-attestation/IE", U, "paper location-attestation that covers FR"},
+		{"of both", "IE FR", operator, "location-attestation/IE,FR", A, ""},
+		{"where a provider could be asked", "aws eu-west-1", residency.Exposure{}, "location-attestation/IE", U, "a location that the provider's interface shows"},
+	} {
+		q := ask("IE", "IE", c.papers+" hds/v2")
+		q.Target.Location.Places = places(c.where)
+		if c.where == "aws eu-west-1" {
+			q.Target.Location = residency.Location{Provider: "aws", Region: "eu-west-1"}
+		}
+		q.Target.Exposure = c.exposure
+		d := decide(t, r, q)
+		require.Equal(t, c.want, d.Verdict, "%s: %s", c.name, explain(d))
+		require.Equal(t, c.fact != "", slices.Contains(d.Missing, residency.Missing{Rule: "evidence.level", Fact: c.fact}), "%s: %s", c.name, explain(d))
+		require.Equal(t, A, decide(t, off, q).Verdict, c.name)
+		q.Subject.Class = residency.Business
+		require.Equal(t, A, decide(t, r, q).Verdict, "%s: accounts", c.name)
+	}
+
+	// The paper ends, and so does the decision; a look that is fresh does as well, and one that is not does not.
+	q := ask("IE", "IE", "")
+	q.Target.Exposure = operator
+	q.Target.Papers = []residency.Paper{{Kind: residency.PaperLocation, Scope: []string{"IE"}, From: day(t, "2026-01-01"), Until: day(t, "2026-12-01")}}
+	d := decide(t, r, q)
+	require.Equal(t, A, d.Verdict)
+	require.Equal(t, time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC), d.Expires)
+	require.Equal(t, "paper location-attestation", d.ExpiresBy)
+	for on, want := range map[string]residency.Verdict{"2025-12-31": U, "2026-01-01": A, "2026-11-30": A, "2026-12-01": U} {
+		q.AsOf = day(t, on)
+		require.Equal(t, want, decide(t, r, q).Verdict, on)
+	}
+	q.AsOf, q.Target.Papers, q.Target.Location.Level = residency.Day{}, nil, residency.Observed
+	for age, want := range map[time.Duration]residency.Verdict{time.Hour: A, residency.MaxObservationAge: U} {
+		q.Target.Location.At = now.Add(-age)
+		require.Equal(t, want, decide(t, r, q).Verdict, age)
+	}
 }
 
 // Data in a group of places can be in any of them; a group that says no country is unknown.

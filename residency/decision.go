@@ -59,7 +59,9 @@ type Reason struct {
 	From    Day     `json:"from,omitzero"`  // since when the rule has said so
 	Until   Day     `json:"until,omitzero"` // the first day on which it no longer does; zero: open
 	Ref     string  `json:"ref,omitempty"`
-	Text    string  `json:"text"`
+	// ReviewedBy is who answers for the last look at the rule, where that is a review in somebody's own file.
+	ReviewedBy string `json:"reviewedBy,omitempty"`
+	Text       string `json:"text"`
 }
 
 // Obligation is what must be done for an allowed target to be lawful.

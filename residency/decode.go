@@ -51,12 +51,15 @@ type regime struct {
 	Papers  map[string]string `json:"papers,omitempty"`
 	Tags    map[Tag]string    `json:"tags,omitempty"`
 	InForce values            `json:"inForce,omitempty"`
-	Rules   []*rule           `json:"rules,omitempty"`
-	Note    string            `json:"note,omitempty"`
+	// MaybeEarlier says that nobody knows since when the regime binds: it surely does from InForce on.
+	MaybeEarlier bool    `json:"maybeEarlier,omitempty"`
+	Rules        []*rule `json:"rules,omitempty"`
+	Note         string  `json:"note,omitempty"`
 
-	sets  []*set
-	zone  *time.Location
-	where located
+	sets    []*set
+	reviews []*review
+	zone    *time.Location
+	where   located
 }
 
 // located is where something stands in a file.
@@ -103,9 +106,9 @@ func (l located) at(id string, offset int, err error) error {
 }
 
 // fields are the names that a file of rules may use, exactly so, beside the kinds of its papers and its tags.
-const fields = " regime extends title zone binds default access papers tags inForce note sets rules id members place " +
+const fields = " regime extends title zone binds default access papers tags inForce maybeEarlier note sets rules id members place " +
 	"amends kind strength places exceptPlaces where when needs anyOf obliges code text values from until known ref boundary ends " +
-	"grandfather before confirmed checked reviewBy sources origins all minClass hosted purposes exceptTags "
+	"grandfather before reviews by confirmed checked reviewBy sources origins all minClass hosted purposes exceptTags "
 
 // emptyDate returns where a date is given as nothing, or -1. To take it for an open end would be the laxer reading.
 func emptyDate(data []byte) int {
@@ -134,15 +137,16 @@ func decode(file RuleFile) (*regime, error) {
 	}
 	var doc struct {
 		regime
-		Sets  []json.RawMessage `json:"sets"`
-		Rules []json.RawMessage `json:"rules"`
+		Sets    []json.RawMessage `json:"sets"`
+		Reviews []json.RawMessage `json:"reviews"`
+		Rules   []json.RawMessage `json:"rules"`
 	}
 	if offset, err := strictjson.Decode(file.Data, &doc); err != nil {
 		return nil, top.at("", offset, err)
 	}
 	g := &doc.regime
 	g.where = top
-	if err := g.validate(len(doc.Sets), len(doc.Rules)); err != nil {
+	if err := g.validate(len(doc.Sets), len(doc.Reviews), len(doc.Rules)); err != nil {
 		return nil, top.fail("", err.field, err)
 	}
 	next := 0 // where to look for the next item's bytes; raw messages are the file's own bytes
@@ -156,6 +160,18 @@ func decode(file RuleFile) (*regime, error) {
 			return nil, s.where.fail("@"+s.ID, err.field, err)
 		}
 		g.sets = append(g.sets, s)
+	}
+	next = 0
+	for _, raw := range doc.Reviews {
+		v := &review{where: located{file: &file, raw: raw}}
+		v.where.from, next = find(file.Data, raw, next)
+		if offset, err := strictjson.Decode(raw, v); err != nil {
+			return nil, v.where.at("", offset, err)
+		}
+		if err := v.validate(); err != nil {
+			return nil, v.where.fail("", err.field, err)
+		}
+		g.reviews = append(g.reviews, v)
 	}
 	next = 0
 	for _, raw := range doc.Rules {
@@ -204,7 +220,7 @@ func names(data []byte) string {
 }
 
 // validate refuses what stands at the top of a file and makes no sense.
-func (g *regime) validate(sets, rules int) *fieldError {
+func (g *regime) validate(sets, reviews, rules int) *fieldError {
 	bad := func(field, text string) *fieldError { return &fieldError{field, text} }
 	if err := g.validateNames(); err != nil {
 		return err
@@ -213,12 +229,14 @@ func (g *regime) validate(sets, rules int) *fieldError {
 	case g.ID != "" && g.Extends != "":
 		return bad("extends", "expected regime or extends, and not both")
 	case g.ID == "" && !g.silent():
-		return bad("regime", "expected a regime such as au-nsw; a file that extends one, or has only sets, says nothing about whom it binds")
+		return bad("regime", "expected a regime such as au-nsw; a file that extends one, or has only sets or reviews, says nothing about whom it binds")
 	case g.ID == "" && g.Extends == "":
-		if rules > 0 || sets == 0 {
-			return bad("regime", "expected a regime such as au-nsw with rules, or sets alone")
+		if rules > 0 || sets+reviews == 0 {
+			return bad("regime", "expected a regime such as au-nsw with rules, or reviews, or sets alone")
 		}
 		return nil
+	case reviews > 0:
+		return bad("reviews", "expected in a file of their own, with no regime and no rules")
 	case rules == 0:
 		return bad("rules", "expected rules")
 	case g.Extends != "":
@@ -229,7 +247,7 @@ func (g *regime) validate(sets, rules int) *fieldError {
 
 // silent reports whether the file says nothing about whom it binds, and when.
 func (g *regime) silent() bool {
-	return g.Title == "" && g.Zone == "" && g.Default == "" && !g.Access && len(g.InForce) == 0 && !g.bindsSomeone()
+	return g.Title == "" && g.Zone == "" && g.Default == "" && !g.Access && len(g.InForce) == 0 && !g.MaybeEarlier && !g.bindsSomeone()
 }
 
 // validateNames refuses kinds of papers and tags that have no proper name, or no meaning.
@@ -261,8 +279,8 @@ func (g *regime) validateRegime() *fieldError {
 		return bad("zone", err.Error())
 	case g.Default != "allow" && g.Default != "deny":
 		return bad("default", "expected allow, or deny where each place needs a permit")
-	case g.Default == "deny" && len(g.InForce) == 0:
-		return bad("inForce", "expected since when the regime binds: it denies what it does not permit")
+	case len(g.InForce) == 0:
+		return bad("inForce", "expected since when the regime binds: on the days before it says nothing")
 	case !g.bindsSomeone():
 		return bad("binds", "expected the origins or the tags that the regime binds")
 	case g.Binds.All && (len(g.Binds.Origins) == 0 || len(g.Binds.Tags) == 0):

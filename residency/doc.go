@@ -47,13 +47,14 @@
 //	              "level:observed", "permitted-by:RULE" (a permit of that id, or below it, permits the place)
 //	obliges       what to do, as a code and a text
 //	values        when it holds, see below; ends says how the last one ends: sunset, judicial, repeal, superseded
-//	grandfather   papers from before a day keep an ended value in force until another
+//	grandfather   papers from before a day, of a kind or a kind and scope, keep an ended value in force until another
 //	confirmed     whether somebody read the text; if not, a note says what is missing
 //	checked, reviewBy, sources, note
 //
 // Beside its rules a file declares the regime: title, zone, binds, default, inForce, access (whether places from which
-// staff reach the target are judged too), and the meaning of each kind of papers and each tag. Sets of places have
-// dated members. Decoding is strict, and a [*RuleError] says the line. A rule that is not confirmed has no effect, is
+// staff reach the target are judged too), and the meaning of each kind of papers and each tag. On the days before inForce
+// the regime neither binds nor covers its origins; with maybeEarlier it may have bound already, and those days are
+// Unknown. Sets of places have dated members. Decoding is strict, and a [*RuleError] says the line. A rule that is not confirmed has no effect, is
 // named in Decision.Unconfirmed where it would have been asked, and can be enabled by name ([Ruleset.Enable]) by
 // somebody who answers for it.
 //
@@ -68,9 +69,20 @@
 // that can be read either way a warning quotes the source.
 //
 // A rule is believed until its review is due, by Request.Now, whatever date is asked about. Then its answer is Unknown,
-// until a newer release or an amending file says that somebody looked. What a court or a repeal ended needs no review.
+// until a newer release or a file of one's own says that somebody looked. What a court or a repeal ended needs no review.
 // In a regime of default "allow" that binds, one such rule makes the whole regime Unknown, also where it does not speak
 // about the target: that nothing denies is known only while somebody looks.
+//
+// The rules that ship are to be reviewed twice a year, and package router warns 180, 90 and 30 days before. Nobody has to
+// wait for a release: whoever has read the sources of some rules again, and found their text unchanged, says so in a
+// file with nothing else in it, for at most a year at a time:
+//
+//	{"reviews": [{"by": "Example Clinical Software", "rules": ["eu-gdpr.union", "us-cloud-act.advice"],
+//	  "checked": "2027-05-20", "reviewBy": "2027-11-20", "sources": ["EUR-Lex, read 2027-05-20"]}]}
+//
+// Rule.ReviewedBy and Reason.ReviewedBy name who answers for it, and the digest of the ruleset is another. A review is
+// used only if it is later than the last look at a rule, so an old file does not outlast what a newer release found out.
+// It confirms nothing and changes no text: what did change is an amendment.
 //
 // Decision.Expires is the first instant at which anything that the answer rests on changes: a value, a member of a set, a
 // paper, a review, the look at the location, an override. It may come too early, and never too late, so a target that
@@ -88,7 +100,9 @@
 // rules differ inside it, passing all of them is passing, and failing one is Unknown. Data of a group of places, such
 // as a provider's "EU", may be in any of them, so all are judged. Data without personal data (class Operational) may be anywhere.
 //
-// A target without a provider: declared places suffice for it, whoever runs it. Only a named provider needs a look.
+// A target without a provider: for a disk of one's own the declared places suffice. Where somebody else runs it (an
+// operator, a parent, keys elsewhere) and no interface shows where it is, whoever runs it says so on paper: one of kind
+// [PaperLocation] whose scope has the places. Without it the location is Unknown.
 //
 // # Override
 //

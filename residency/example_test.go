@@ -1,6 +1,7 @@
 package residency_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"log"
 	"time"
@@ -65,4 +66,52 @@ func ExampleRuleset_Decide() {
 	// - eu-gdpr.tool.scc-2021: paper bcr
 	// allowed until 2026-11-30 23:00 UTC by paper dpf-listing
 	// unknown
+}
+
+// The review of the rules is due and no release has come. A vendor reads their sources, finds them unchanged, and says so.
+func ExampleRuleset_With_reviews() {
+	rules, err := residency.Rules()
+	if err != nil {
+		log.Fatal(err)
+	}
+	now := time.Date(2027, 6, 1, 12, 0, 0, 0, time.UTC)
+	q := residency.Request{
+		Subject: residency.Subject{Class: residency.Identifiable, Origins: []residency.Place{"IE"}},
+		Target:  residency.Target{Location: residency.Location{Places: []residency.Place{"IE"}}},
+		Now:     now,
+	}
+	d, err := rules.Decide(q)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(d.Verdict, "without", d.Missing[0].Fact)
+
+	// Each rule is named: nobody has read what is not in the list.
+	var read []string
+	for _, r := range rules.Rules() {
+		if r.ID == "eu-gdpr.union" && r.ReviewBy.UTC().Before(now) {
+			read = append(read, r.ID)
+		}
+	}
+	file, err := json.Marshal(map[string]any{"reviews": []any{map[string]any{
+		"by": "Example Clinical Software", "rules": read, "checked": "2027-05-20", "reviewBy": "2027-11-20",
+		"sources": []string{"Regulation (EU) 2016/679, consolidated, EUR-Lex"},
+	}}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	renewed, err := rules.With(residency.RuleFile{Name: "reviews.json", Data: file})
+	if err != nil {
+		log.Fatal(err)
+	}
+	d, err = renewed.Decide(q)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(d.Verdict, "until", d.Expires.Format("2006-01-02"), "by", d.ExpiresBy)
+	fmt.Println(d.Reasons[0].Rule, "as reviewed by", d.Reasons[0].ReviewedBy)
+	// Output:
+	// unknown without a review of the rule, which was due by 2027-05-22
+	// allowed until 2027-11-20 by review of eu-gdpr.union
+	// eu-gdpr.union as reviewed by Example Clinical Software
 }

@@ -118,12 +118,14 @@ func (h *hearing) concerns() truth {
 	return h.from("", b.Origins)
 }
 
+// inForce says whether the regime binds on the day. Where nobody knows since when it does, that is so only from the day on
+// which it surely did.
 func (h *hearing) inForce() truth {
-	if len(h.regime.InForce) == 0 {
-		return yes
-	}
 	v, next := h.regime.InForce.at(h.on, h.q.Known)
 	h.changes(next, h.regime.ID)
+	if v == nil && h.regime.MaybeEarlier && !h.regime.InForce.begun(h.on, h.q.Known) {
+		return unsure
+	}
 	return is(v != nil)
 }
 
@@ -215,14 +217,23 @@ func (h *hearing) value(r *rule) *Value {
 	if !g.Until.IsZero() && !g.Until.After(h.on) {
 		return nil
 	}
-	for i := range h.q.Target.Papers {
-		p := &h.q.Target.Papers[i]
-		old := slices.Contains(g.Papers, p.Kind) && !p.From.IsZero() && p.From.Before(g.Before)
-		if old && (p.Until.IsZero() || p.Until.After(h.on)) && h.paper(p.Kind, "").truth == yes {
-			return h.lapsed(r)
-		}
+	if slices.ContainsFunc(g.Papers, func(paper string) bool { return h.old(paper, g.Before) }) {
+		return h.lapsed(r)
 	}
 	return nil
+}
+
+// old says whether a paper is in place that began before a day.
+func (h *hearing) old(paper string, before Day) bool {
+	kind, scope, _ := cutPaper(paper)
+	for i := range h.q.Target.Papers {
+		p := &h.q.Target.Papers[i]
+		old := p.Kind == kind && p.covers(scope) && !p.From.IsZero() && p.From.Before(before)
+		if old && (p.Until.IsZero() || p.Until.After(h.on)) && h.paper(kind, scope).truth == yes {
+			return true
+		}
+	}
+	return false
 }
 
 // holds says whether a rule speaks about a place, is in force, and finds met what it needs.
@@ -293,7 +304,7 @@ func (h *hearing) needs(r *rule, p judged) finding {
 func (h *hearing) reason(r *rule, f finding, p judged, v Verdict, format string, args ...any) {
 	step := Reason{Regime: h.regime.ID, Place: p.place, Verdict: v, Text: fmt.Sprintf(format, args...)}
 	if r != nil {
-		step.Rule = r.ID
+		step.Rule, step.ReviewedBy = r.ID, r.ReviewedBy
 	}
 	if f.value != nil {
 		step.From, step.Until, step.Ref = f.value.From, f.value.Until, f.value.Ref

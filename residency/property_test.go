@@ -54,7 +54,7 @@ func drawDay(t *rapid.T, name string, from, to int) residency.Day {
 
 func (w world) paper(t *rapid.T) residency.Paper {
 	p := residency.Paper{Kind: rapid.SampledFrom(w.kinds).Draw(t, "kind")}
-	p.Scope = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"2010", "2021", "uk-extension", "swiss-us", "v1", "v2", "type-1", "type-2"}), 0, 8, rapid.ID).Draw(t, "scope")
+	p.Scope = rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"2010", "2021", "uk-extension", "swiss-us", "v1", "v2", "type-1", "type-2", "IE", "US"}), 0, 10, rapid.ID).Draw(t, "scope")
 	if rapid.Bool().Draw(t, "dated") {
 		p.From = drawDay(t, "paper from", 2014, 2027)
 		p.Until = p.From.AddDays(rapid.IntRange(1, 2000).Draw(t, "paper days"))

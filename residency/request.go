@@ -71,7 +71,7 @@ type Location struct {
 	// Redundancy is the provider's word for replication beyond the region, such as Azure's "GRS". It adds places.
 	Redundancy string `json:"redundancy,omitempty"`
 	// Places are added to what the table gives: declared ones where no provider is named, or replicas that a
-	// probe found.
+	// probe found. Those that somebody else declares ask for a paper of kind [PaperLocation].
 	Places []Place `json:"places,omitempty"`
 	// Level is how well all this is known, and At when it was looked at.
 	Level Level     `json:"level"`
@@ -80,7 +80,7 @@ type Location struct {
 
 // Exposure says who can be compelled to hand over what a target holds, or can reach it from elsewhere.
 type Exposure struct {
-	Operator Place   `json:"operator,omitempty"` // where the entity that runs it is established
+	Operator Place   `json:"operator,omitempty"` // where the entity that runs it is established; none for one's own
 	Parent   Place   `json:"parent,omitempty"`   // where its ultimate parent is
 	Support  []Place `json:"support,omitempty"`  // from where its staff can reach it; some regimes judge that as a transfer
 }

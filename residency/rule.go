@@ -32,6 +32,7 @@ type rule struct {
 	ReviewBy     Day           `json:"reviewBy,omitzero"`
 	Sources      []string      `json:"sources"`
 	Note         string        `json:"note,omitempty"`
+	ReviewedBy   string        `json:"reviewedBy,omitempty"` // of a review, and in no file
 
 	where located
 }
@@ -63,7 +64,7 @@ type duty struct {
 
 // grandfather keeps a value in force for those who have a paper from before a day.
 type grandfather struct {
-	Papers []string `json:"papers"`         // of one of these kinds
+	Papers []string `json:"papers"`         // one of these, as in a condition: "scc/2010"
 	Before Day      `json:"before"`         // that began before this day
 	Until  Day      `json:"until,omitzero"` // up to this day, exclusively; zero: as long as the paper holds
 }
@@ -93,7 +94,7 @@ func (r *rule) validate() *fieldError {
 	if r.Amends {
 		return r.validateAmendment()
 	}
-	return cmp.Or(r.validateWords(), r.validateKind(), r.validateLists(), r.validateSources(), r.validateValues(), r.Grandfather.validate())
+	return cmp.Or(r.validateWords(), r.validateKind(), r.validateLists(), validLook(r.Sources, r.Checked, r.ReviewBy), r.validateValues(), r.Grandfather.validate())
 }
 
 // validateWords refuses words that a rule does not have, and silence where it must speak.
@@ -152,25 +153,11 @@ func (r *rule) validateAmendment() *fieldError {
 	if text, _ := canonical(said); string(text) != emptyRule {
 		return &fieldError{"amends", "expected only values, confirmed, sources, checked, reviewBy and note beside it; what the rule says is not edited: write another rule"}
 	}
-	return r.validateSources()
+	return validLook(r.Sources, r.Checked, r.ReviewBy)
 }
 
 // emptyRule is the canonical text of a rule that says nothing.
 const emptyRule = `{"id":"","kind":"","strength":"","title":"","values":null,"confirmed":false,"checked":"","sources":null}`
-
-func (r *rule) validateSources() *fieldError {
-	switch {
-	case !sourced(r.Sources):
-		return &fieldError{"sources", "expected at least one source"}
-	case !r.Checked.Valid():
-		return &fieldError{"checked", "expected the day on which the sources were read"}
-	case !r.ReviewBy.IsZero() && (!r.ReviewBy.Valid() || r.ReviewBy.Before(r.Checked)):
-		return &fieldError{"reviewBy", "expected a day that is not before the one on which it was checked"}
-	case !r.ReviewBy.IsZero() && r.ReviewBy.After(r.Checked.AddYears(1)):
-		return &fieldError{"reviewBy", "expected a day within a year of the one on which it was checked"}
-	}
-	return nil
-}
 
 func (r *rule) validateValues() *fieldError {
 	if err := r.Values.validate(); err != nil {
@@ -213,6 +200,11 @@ func (g *grandfather) validate() *fieldError {
 	}
 	if len(g.Papers) == 0 || !g.Before.Valid() || !g.Until.IsZero() && (!g.Until.Valid() || g.Until.Before(g.Before)) {
 		return &fieldError{"grandfather", "expected papers, before, and until where it ends, not before that"}
+	}
+	for _, p := range g.Papers {
+		if _, _, ok := cutPaper(p); !ok {
+			return &fieldError{"grandfather", "expected kinds of papers, each with a scope after a slash if it must cover that"}
+		}
 	}
 	return nil
 }

@@ -91,14 +91,14 @@ func TestRules(t *testing.T) {
 		{name: "not confirmed and enabled", kind: "forbid", rule: `"note": "n"`, where: "KE", notConfirmed: true, enable: true, want: D},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			regime := `"default": "allow"`
+			byDefault := "allow"
 			if c.deny {
-				regime = `"default": "deny", "inForce": [{"from": "2000-01-01", "known": "2000-01-01", "ref": "r"}]`
+				byDefault = "deny"
 			}
 			r, err := base.With(residency.RuleFile{Name: "ke.json", Data: fmt.Appendf(nil, `{"regime": "ke", "title": "Kenya", "zone": "Africa/Nairobi",
-				"binds": {"origins": ["KE", "TZ"]}, %s, "rules": [{"id": "ke.rule", "kind": "%s", "strength": "law", "title": "The rule", %s,
+				"binds": {"origins": ["KE", "TZ"]}, "default": "%s", "inForce": [{"from": "2000-01-01", "known": "2000-01-01", "ref": "r"}], "rules": [{"id": "ke.rule", "kind": "%s", "strength": "law", "title": "The rule", %s,
 				"values": [{"from": "2000-01-01", "known": "2000-01-01", "ref": "r"}], "confirmed": %v, "checked": "2026-11-01",
-				"reviewBy": "2027-11-01", "sources": ["s"]}]}`, regime, c.kind, c.rule, !c.notConfirmed)})
+				"reviewBy": "2027-11-01", "sources": ["s"]}]}`, byDefault, c.kind, c.rule, !c.notConfirmed)})
 			require.NoError(t, err)
 			if c.enable {
 				r, err = r.Enable("ke.rule")
@@ -107,7 +107,7 @@ func TestRules(t *testing.T) {
 			if c.origins == "" {
 				c.origins = "KE"
 			}
-			q := ask(c.origins, c.where, c.papers)
+			q := ask(c.origins, c.where, c.papers+" location-attestation/KE")
 			if c.change != nil {
 				c.change(&q)
 			}

@@ -59,8 +59,8 @@ func NewRuleset(files ...RuleFile) (*Ruleset, error) {
 	return (&Ruleset{}).With(files...)
 }
 
-// With returns the ruleset with more files: regimes of their own, or files that extend regimes which are there. See
-// [NewRuleset] for its errors.
+// With returns the ruleset with more files: regimes of their own, files that extend regimes which are there, or
+// reviews of their rules. See [NewRuleset] for its errors.
 func (r *Ruleset) With(files ...RuleFile) (*Ruleset, error) {
 	n := r.clone()
 	for _, f := range files {
@@ -184,9 +184,11 @@ type Rule struct {
 	Enabled   bool // confirmed or enabled by name, and not switched off
 	Checked   Day
 	ReviewBy  Day // the last day on which it is believed without another look; zero for what ended for good
-	Values    []Value
-	Sources   []string
-	Note      string
+	// ReviewedBy is who looked last, where that was somebody in a review of their own file.
+	ReviewedBy string
+	Values     []Value
+	Sources    []string
+	Note       string
 }
 
 // Rules returns all rules, sorted by regime and then as written. The caller may change what it gets.
@@ -196,7 +198,7 @@ func (r *Ruleset) Rules() []Rule {
 		for _, one := range g.Rules {
 			out = append(out, Rule{ID: one.ID, Regime: g.ID, Title: one.Title, Kind: one.Kind, Strength: one.Strength,
 				Ends: one.Ends, Confirmed: one.Confirmed, Enabled: r.on(one) && !r.off[g.ID], Checked: one.Checked,
-				ReviewBy: one.ReviewBy, Values: slices.Clone(one.Values), Sources: slices.Clone(one.Sources), Note: one.Note})
+				ReviewBy: one.ReviewBy, ReviewedBy: one.ReviewedBy, Values: slices.Clone(one.Values), Sources: slices.Clone(one.Sources), Note: one.Note})
 		}
 	}
 	return out

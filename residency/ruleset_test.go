@@ -158,6 +158,7 @@ func TestDecoderIsStrict(t *testing.T) {
 		"value without a source":   {`"ref": "An Act s 2"`, `"ref": ""`, 38, "a value has a source"},
 		"ends":                     {`"ends": "sunset"`, `"ends": "sundown"`, 42, "ends: expected"},
 		"grandfather":              {`"before": "2020-06-01", `, ``, 43, "grandfather: expected"},
+		"grandfather's scope":      {`"papers": ["letter"]`, `"papers": ["letter/"]`, 43, "grandfather: expected kinds of papers"},
 		"grandfather's paper":      {`"papers": ["letter"]`, `"papers": ["litter"]`, 43, "papers of kind litter"},
 		"no source":                {`"sources": ["the Act"]`, `"sources": [""]`, 47, "at least one source"},
 		"no sources":               {`      "sources": ["the Act"]`, `      "note": "n"`, 26, "at least one source"},
@@ -216,7 +217,7 @@ func TestExtend(t *testing.T) {
 	q := ask("DE", "KE", "no:scc no:bcr")
 	q.Target.Exposure.Operator = "KE"
 	q.Subject.Tags = []residency.Tag{"de-statutory"}
-	q.Target.Papers = append(q.Target.Papers, papers("c5/type-2 de-establishment")...)
+	q.Target.Papers = append(q.Target.Papers, papers("c5/type-2 de-establishment location-attestation/KE")...)
 	for asOf, want := range map[string]residency.Verdict{"2027-01-31": D, "2027-02-01": A} {
 		q.AsOf = day(t, asOf)
 		require.Equal(t, want, decide(t, more, q).Verdict, "%s: %s", asOf, explain(decide(t, more, q)))
@@ -258,7 +259,7 @@ func TestExtend(t *testing.T) {
 		"no rule of that name":       `{"extends": "eu-gdpr", "rules": [{"id": "eu-gdpr.x", "amends": true, "values": [], "checked": "2026-11-21", "sources": ["s"]}]}`,
 		"is not edited":              `{"extends": "eu-gdpr", "rules": [{"id": "eu-gdpr.union", "amends": true, "places": ["CN"], "values": [], "checked": "2026-11-21", "sources": ["s"]}]}`,
 		"overlap by what was known":  `{"extends": "eu-gdpr", "rules": [{"id": "eu-gdpr.union", "amends": true, "values": [{"from": "2026-01-01", "known": "2026-01-01", "ref": "x"}], "checked": "2026-11-21", "reviewBy": "2027-01-01", "sources": ["s"]}]}`,
-		"reviewBy: expected the day": `{"extends": "eu-gdpr", "rules": [{"id": "eu-gdpr.union", "amends": true, "values": [], "checked": "2026-11-21", "sources": ["s"]}]}`,
+		"reviewBy: expected the day": `{"extends": "eu-gdpr", "rules": [{"id": "eu-gdpr.union", "amends": true, "values": [], "checked": "2026-11-22", "sources": ["s"]}]}`,
 		"or sets alone":              `{"papers": {"x": "y"}}`,
 		"another file of eu-gdpr":    strings.Replace(oneRegime, `"regime": "xx"`, `"regime": "eu-gdpr"`, 1),
 	} {

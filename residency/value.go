@@ -40,6 +40,11 @@ func (vs values) at(on, known Day) (in *Value, next Day) {
 	return in, next
 }
 
+// begun reports whether any value begins by a day, by what was known then. Known may be zero for everything.
+func (vs values) begun(on, known Day) bool {
+	return slices.ContainsFunc(vs, func(v Value) bool { return vs.visible(&v, known) && !v.From.After(on) })
+}
+
 // visible reports whether v was known and not yet revised.
 func (vs values) visible(v *Value, known Day) bool {
 	if !known.IsZero() && v.Known.After(known) {

@@ -47,8 +47,10 @@ func TestRulesOfTheWorld(t *testing.T) {
 	for _, c := range slices.Concat(oceania(), america(), elsewhere(), britain(), firstDays()) {
 		t.Run(c.name, func(t *testing.T) {
 			c := c
+			exposure := residency.Exposure{Support: c.support}
 			if c.at.Provider != "" {
 				c.at.Level, c.at.At = residency.Observed, now.Add(-time.Hour)
+				exposure.Operator, exposure.Parent = "US", "US"
 			}
 			if strings.HasPrefix(string(c.origin), "US") && c.name != "hipaa without baa" {
 				c.papers += " baa"
@@ -59,7 +61,7 @@ func TestRulesOfTheWorld(t *testing.T) {
 			}
 			d, err := rules.Decide(residency.Request{
 				Subject: residency.Subject{Class: residency.Identifiable, Origins: []residency.Place{c.origin}, Tags: c.tags},
-				Target: residency.Target{Location: c.at, Papers: papers(c.papers), Exposure: residency.Exposure{Operator: "US", Parent: "US", Support: c.support},
+				Target: residency.Target{Location: c.at, Papers: papers(c.papers), Exposure: exposure,
 					Custody: residency.Custody{Holder: c.keys, Places: c.keysIn}},
 				Purpose: c.purpose, AsOf: day(t, c.on), Known: known, Now: now,
 			})
@@ -130,6 +132,21 @@ func TestRulesThatWaitForASource(t *testing.T) {
 	}
 }
 
+// The decree that writes the EEA into the French Code waits for the day on which it took effect.
+func TestFrenchDecreeWaits(t *testing.T) {
+	q := ask("FR", "aws us-east-1", "hds/v1 dpf-listing")
+	r := rules(t)
+	enabled, err := r.Enable("fr-hds.code-eea")
+	require.NoError(t, err)
+	for on, want := range map[string]residency.Verdict{"2026-03-26": A, "2026-03-27": D, "2026-05-15": D} {
+		q.AsOf = day(t, on)
+		d := decide(t, r, q)
+		require.Equal(t, A, d.Verdict, "%s: %s", on, explain(d))
+		require.Equal(t, want == D, slices.Contains(d.Unconfirmed, "fr-hds.code-eea"), on)
+		require.Equal(t, want, decide(t, enabled, q).Verdict, on)
+	}
+}
+
 func oceania() []question {
 	return []question{
 		{name: "mhr abroad at once", on: "2012-06-29", origin: "AU", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-1"), papers: "compatible-privacy-law", want: D, by: "au-mhr.s77"},
@@ -162,8 +179,9 @@ func oceania() []question {
 
 		{name: "nz v2, nothing", on: "2017-04-11", origin: "NZ", at: aws("ap-southeast-2"), papers: "no:nz-health-exemption no:nz-accepted-service nz-risk-assessment", want: D},
 		{name: "nz v2, listed", on: "2017-04-11", origin: "NZ", at: aws("ap-southeast-2"), papers: "nz-accepted-service", want: A, by: "nz-policy.accepted"},
-		{name: "nz v1, a list that is not there yet", on: "2015-06-01", origin: "NZ", at: aws("ap-southeast-2"), papers: "no:nz-health-exemption nz-accepted-service", want: D},
-		{name: "nz v1, exempt", on: "2015-06-01", origin: "NZ", at: aws("ap-southeast-2"), papers: "nz-health-exemption", want: A, by: "nz-policy.exemption"},
+		{name: "nz v1, a list that is not there yet", on: "2016-03-31", origin: "NZ", at: aws("ap-southeast-2"), papers: "no:nz-health-exemption nz-accepted-service", want: D},
+		{name: "nz v1, exempt", on: "2016-03-31", origin: "NZ", at: aws("ap-southeast-2"), papers: "nz-health-exemption", want: A, by: "nz-policy.exemption"},
+		{name: "nz, exempt in years of which nothing is known", on: "2015-06-01", origin: "NZ", at: aws("ap-southeast-2"), papers: "nz-health-exemption", want: U},
 		{name: "nz v3", on: "2017-04-13", origin: "NZ", at: aws("ap-southeast-2"), papers: "nz-risk-assessment", want: A, owes: "record-risk-assessment"},
 		{name: "nz v3, exempt is no longer enough", on: "2017-04-12", origin: "NZ", at: aws("ap-southeast-2"), papers: "nz-health-exemption no:nz-risk-assessment", want: D},
 		{name: "nz now, no contract", on: "2026-11-22", origin: "NZ", at: aws("ap-southeast-2"), papers: "nz-risk-assessment", want: U, by: "nz-hipc.rule-12"},
@@ -194,6 +212,7 @@ func america() []question {
 		{name: "doj", on: "2025-04-08", origin: "US-OR", at: aws("ap-east-1"), want: D, by: "us-doj.countries-of-concern"},
 		{name: "doj, staff", on: "2025-04-08", origin: "US-OR", at: aws("us-west-2"), support: []residency.Place{"CN"}, want: D, by: "us-doj.countries-of-concern"},
 		{name: "doj, bulk", on: "2026-11-22", origin: "US-OR", tags: []residency.Tag{"us-bulk-health"}, at: aws("us-west-2"), want: A, owes: "vendor-due-diligence"},
+		{name: "doj, how many persons", on: "2025-04-08", origin: "US-OR", at: aws("us-west-2"), want: A, owes: "count-persons"},
 		{name: "medicaid offshore", on: "2026-11-22", origin: "US-OR", tags: []residency.Tag{"us-medicaid"}, at: aws("ca-central-1"), want: U, by: "us-medicaid.offshore"},
 		{name: "no us exposure, keys at the provider", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"no-us-exposure"}, at: aws("ap-southeast-2"), keys: residency.ProviderHeld, want: D, by: "us-cloud-act.avoid"},
 		{name: "no us exposure, own keys", on: "2026-11-22", origin: "AU", tags: []residency.Tag{"no-us-exposure"}, at: aws("ap-southeast-2"), keys: residency.CustomerHeld, want: A, owes: "know-exposure"},
@@ -216,6 +235,7 @@ func america() []question {
 		{name: "ontario to quebec", on: "2026-11-22", origin: "CA-ON", at: aws("ca-central-1"), want: A, owes: "contract-and-safeguards"},
 		{name: "quebec at home", on: "2026-11-22", origin: "CA-QC", at: azure("canadaeast", "ZRS"), want: A},
 		{name: "quebec by its pair", on: "2026-11-22", origin: "CA-QC", at: azure("canadaeast", "GRS"), want: A, owes: "privacy-impact-assessment"},
+		{name: "quebec abroad, in writing", on: "2023-09-22", origin: "CA-QC", at: aws("us-east-1"), want: A, owes: "written-agreement"},
 		{name: "quebec, the pair is not known", on: "2026-11-22", origin: "CA-QC", at: azure("canadaeast", ""), want: U},
 	}
 }
@@ -224,7 +244,8 @@ func elsewhere() []question {
 	return []question{
 		{name: "swiss at home", on: "2026-11-22", origin: "CH", at: aws("eu-central-2"), want: A, owes: "know-exposure"},
 		{name: "swiss in germany", on: "2026-11-22", origin: "CH", at: aws("eu-central-1"), want: A, by: "ch-fadp.annex-1"},
-		{name: "swiss in france, not confirmed", on: "2026-11-22", origin: "CH", at: aws("eu-west-3"), want: U},
+		{name: "swiss in france", on: "2026-11-22", origin: "CH", at: aws("eu-west-3"), want: A, by: "ch-fadp.annex-1"},
+		{name: "swiss in poland, not confirmed", on: "2026-11-22", origin: "CH", at: onsite("PL"), want: U},
 		{name: "swiss in the us before", on: "2024-09-14", origin: "CH", at: aws("us-east-1"), papers: "dpf-listing/swiss-us no:scc no:bcr", want: D},
 		{name: "swiss in the us", on: "2024-09-15", origin: "CH", at: aws("us-east-1"), papers: "dpf-listing/swiss-us", want: A, by: "ch-fadp.swiss-us-dpf"},
 		{name: "swiss in the us under the eu framework alone", on: "2026-11-22", origin: "CH", at: aws("us-east-1"), papers: "dpf-listing", want: U},
@@ -262,17 +283,28 @@ func elsewhere() []question {
 }
 
 func britain() []question {
-	nhs, critical := []residency.Tag{"nhs"}, []residency.Tag{"nhs-critical"}
-	const clauses = "idta tra"
+	nhs, critical, england := []residency.Tag{"nhs"}, []residency.Tag{"nhs-critical"}, []residency.Tag{"nhs-england"}
+	const clauses, approved = "idta tra", "siro-approval emt-approval risk-assessment"
 	return []question{
 		{name: "nhs at home", on: "2026-11-22", origin: "GB", tags: nhs, at: aws("eu-west-2"), want: A},
 		{name: "gp at home, reached from elsewhere", on: "2026-11-22", origin: "GB", at: aws("eu-west-2"), support: []residency.Place{"IN"}, papers: clauses, want: A},
 		{name: "nhs at home, reached from elsewhere", on: "2026-11-22", origin: "GB", tags: nhs, at: aws("eu-west-2"), support: []residency.Place{"IN"}, papers: clauses, want: D},
+		{name: "nhs england in the us, no agreement", on: "2026-11-22", origin: "GB", tags: england, at: aws("us-east-1"), papers: approved + " dpf-listing/uk-extension no:idta", want: D},
+		{name: "nhs england in the us under an agreement", on: "2026-11-22", origin: "GB", tags: england, at: aws("us-east-1"), papers: approved + " idta tra", want: A, by: "uk-nhs-england.us"},
+		{name: "nhs england in korea, adequate to the british alone", on: "2026-11-22", origin: "GB", tags: england, at: aws("ap-northeast-2"), papers: approved + " no:pipa-recipient", want: D},
+		{name: "nhs england in korea, adequate to both", on: "2026-11-22", origin: "GB", tags: england, at: aws("ap-northeast-2"), papers: approved + " pipa-recipient", want: A, by: "uk-nhs-england.adequate"},
+		{name: "nhs v1 asks who reaches the provider", on: "2018-01-19", origin: "GB", tags: nhs, at: aws("eu-west-1"), want: A, owes: "consider-regions", free: "uk-nhs.v2.satisfied"},
+		{name: "nhs v2 asks the siro", on: "2022-05-04", origin: "GB", tags: nhs, at: aws("eu-west-1"), want: A, owes: "siro-satisfied", free: "uk-nhs.v1.exposure"},
 		{name: "critical at home", on: "2026-11-22", origin: "GB", tags: critical, at: aws("eu-west-2"), want: A, by: "uk-nhs-critical.uk"},
 		{name: "critical in ireland", on: "2026-11-22", origin: "GB", tags: critical, at: aws("eu-west-1"), want: D},
 		{name: "critical at home, reached from ireland", on: "2026-11-22", origin: "GB", tags: critical, at: aws("eu-west-2"), support: []residency.Place{"IE"}, want: D},
-		{name: "critical abroad, eve", on: "2016-12-31", origin: "GB", tags: critical, at: aws("eu-west-1"), want: A},
-		{name: "critical abroad", on: "2017-01-01", origin: "GB", tags: critical, at: aws("eu-west-1"), want: D},
+		{name: "critical abroad, eve", on: "2026-11-21", origin: "GB", tags: critical, at: aws("eu-west-1"), want: U},
+		{name: "critical abroad", on: "2026-11-22", origin: "GB", tags: critical, at: aws("eu-west-1"), want: D},
+		{name: "critical abroad long before", on: "2017-01-01", origin: "GB", tags: critical, at: aws("eu-west-1"), want: U},
+		{name: "critical at home long before", on: "2017-01-01", origin: "GB", tags: critical, at: aws("eu-west-2"), want: U},
+		{name: "critical abroad, as known before anybody read of it", on: "2026-11-22", known: "2026-11-21", origin: "GB", tags: critical, at: aws("eu-west-1"), want: U},
+		{name: "nhs england abroad, eve", on: "2017-12-31", origin: "GB", tags: england, at: aws("eu-west-1"), papers: "no:siro-approval", want: U},
+		{name: "nhs england abroad", on: "2018-01-01", origin: "GB", tags: england, at: aws("eu-west-1"), papers: "no:siro-approval", want: D},
 		{name: "british law of its own, known ahead", on: "2021-01-15", known: "2020-06-01", origin: "GB", at: aws("eu-west-1"), want: A, by: "uk-gdpr.adequate.eea"},
 		{name: "british law of its own, not known yet", on: "2021-01-15", known: "2019-02-27", origin: "GB", at: aws("eu-west-1"), want: A, by: "eu-gdpr.union"},
 		{name: "older clauses, their end not known", on: "2022-10-01", known: "2022-02-01", origin: "GB", at: aws("ap-south-1"), papers: "scc/2010 tra", want: A, by: "uk-gdpr.tool.scc-2010"},
@@ -283,6 +315,12 @@ func britain() []question {
 // firstDays asks on the last day before a rule and on its first.
 func firstDays() []question {
 	return []question{
+		{name: "npp 9, eve", on: "2001-12-20", origin: "AU-QLD", at: aws("ap-southeast-2"), want: U},
+		{name: "npp 9", on: "2001-12-21", origin: "AU-QLD", at: aws("ap-southeast-1"), want: A, owes: "au-privacy.npp-9"},
+		{name: "npp 9, its last day", on: "2014-03-11", origin: "AU-QLD", at: aws("ap-southeast-1"), want: A, owes: "au-privacy.npp-9"},
+		{name: "npp 9, over", on: "2014-03-12", origin: "AU-QLD", at: aws("ap-southeast-1"), want: A, free: "au-privacy.npp-9"},
+		{name: "own disk in the us before hipaa reached its helpers", on: "2013-09-22", origin: "US-OR", at: onsite("US-OR"), want: U},
+		{name: "own disk in the us under hipaa", on: "2013-09-23", origin: "US-OR", at: onsite("US-OR"), want: A},
 		{name: "app 8, eve", on: "2014-03-11", origin: "AU-QLD", at: aws("ap-southeast-1"), want: A, free: "au-privacy.app-8"},
 		{name: "app 8", on: "2014-03-12", origin: "AU-QLD", at: aws("ap-southeast-1"), want: A, owes: "au-privacy.app-8"},
 		{name: "mhr handling, eve", on: "2012-06-28", origin: "AU-QLD", tags: []residency.Tag{"mhr"}, at: aws("ap-southeast-2"), support: []residency.Place{"IN"}, keys: residency.ProviderHeld, want: A},
@@ -298,12 +336,12 @@ func firstDays() []question {
 		{name: "racgp", on: "2023-04-21", origin: "AU-QLD", at: aws("ap-southeast-1"), want: U, by: "au-racgp.compatible-law"},
 		{name: "racgp locations, eve", on: "2023-04-20", origin: "AU-QLD", at: aws("ap-southeast-2"), want: A, free: "au-racgp.record-locations"},
 		{name: "racgp locations", on: "2023-04-21", origin: "AU-QLD", at: aws("ap-southeast-2"), want: A, owes: "au-racgp.record-locations"},
-		{name: "nz policy, eve", on: "2009-12-31", origin: "NZ", at: aws("ap-southeast-6"), want: A},
-		{name: "nz policy", on: "2010-01-01", origin: "NZ", at: aws("ap-southeast-6"), want: A, by: "nz-policy.domiciled"},
+		{name: "nz policy, eve", on: "2015-12-31", origin: "NZ", at: aws("ap-southeast-6"), want: U},
+		{name: "nz policy", on: "2016-01-01", origin: "NZ", at: aws("ap-southeast-6"), want: A, by: "nz-policy.domiciled"},
 		{name: "nz rule 12, eve", on: "2020-11-30", origin: "NZ", at: aws("ap-southeast-2"), papers: "nz-risk-assessment", want: A},
 		{name: "nz rule 12", on: "2020-12-01", origin: "NZ", at: aws("ap-southeast-2"), papers: "nz-risk-assessment", want: U, by: "nz-hipc.rule-12"},
-		{name: "pipeda, eve", on: "2000-12-31", origin: "CA-AB", at: aws("us-west-2"), want: A, free: "ca-pipeda.accountability"},
-		{name: "pipeda", on: "2001-01-01", origin: "CA-AB", at: aws("us-west-2"), want: A, owes: "ca-pipeda.accountability"},
+		{name: "pipeda, eve", on: "2003-12-31", origin: "CA-AB", at: aws("us-west-2"), want: U, free: "ca-pipeda.accountability"},
+		{name: "pipeda", on: "2004-01-01", origin: "CA-AB", at: aws("us-west-2"), want: A, owes: "ca-pipeda.accountability"},
 		{name: "bc, eve", on: "2004-10-20", origin: "CA-BC", tags: []residency.Tag{"public-body"}, at: aws("us-west-2"), want: A},
 		{name: "bc", on: "2004-10-21", origin: "CA-BC", tags: []residency.Tag{"public-body"}, at: aws("us-west-2"), want: U, by: "ca-bc.fippa-30-1"},
 		{name: "ns, eve", on: "2006-11-14", origin: "CA-NS", tags: []residency.Tag{"public-body"}, at: aws("us-west-2"), want: A},
@@ -322,8 +360,8 @@ func firstDays() []question {
 		{name: "swiss safeguards", on: "2023-09-01", origin: "CH", at: aws("us-east-1"), papers: "bcr tia", keys: residency.CustomerHeld, keysIn: []residency.Place{"CH", "DE"}, want: A, by: "ch-fadp.safeguards"},
 		{name: "singapore, eve", on: "2014-07-01", origin: "SG", at: aws("ap-southeast-1"), want: U},
 		{name: "singapore", on: "2014-07-02", origin: "SG", at: aws("ap-southeast-1"), want: A},
-		{name: "emirates, eve", on: "2019-04-30", origin: "AE", at: aws("me-central-1"), want: U},
-		{name: "emirates", on: "2019-05-01", origin: "AE", at: aws("eu-west-1"), want: U, by: "ae-health.art-13"},
+		{name: "emirates, eve", on: "2019-05-13", origin: "AE", at: aws("me-central-1"), want: U},
+		{name: "emirates", on: "2019-05-14", origin: "AE", at: aws("eu-west-1"), want: U, by: "ae-health.art-13"},
 		{name: "emirates exceptions, eve", on: "2021-05-15", origin: "AE", at: aws("eu-west-1"), papers: "ae-exception/insurance", want: U, by: "ae-health.art-13"},
 		{name: "emirates exceptions", on: "2021-05-16", origin: "AE", at: aws("eu-west-1"), papers: "ae-exception/insurance", want: A, by: "ae-health.exceptions"},
 		{name: "saudi, eve", on: "2024-09-13", origin: "SA", at: onsite("SA"), want: U},

@@ -267,6 +267,9 @@ func reason(r residency.Reason) string {
 	if r.Ref != "" {
 		text += " [" + plain(r.Ref) + "]"
 	}
+	if r.ReviewedBy != "" {
+		text += ", reviewed by " + plain(r.ReviewedBy)
+	}
 	return text
 }
 

@@ -28,6 +28,18 @@ type group struct {
 // places is what a test says of a site.
 type places struct{ name, in, more string }
 
+// attested is what a test says of a site, with a paper of whoever runs it on where it is.
+func (p places) attested() string {
+	if !strings.Contains(p.more, `"exposure"`) {
+		return p.more
+	}
+	paper := fmt.Sprintf(`"papers": [{"kind": "location-attestation", "scope": [%q]}`, p.in)
+	if strings.Contains(p.more, `"papers": [`) {
+		return strings.Replace(p.more, `"papers": [`, paper+", ", 1)
+	}
+	return p.more + ", " + paper + "]"
+}
+
 var three = []places{
 	{"office", "AU-NSW", `, "onsite": true`},
 	{"sydney", "AU-NSW", `, "operator": "one", "exposure": {"operator": "AU"}`},
@@ -46,7 +58,7 @@ func (g *group) write(placement string, sites ...places) {
 	var all []string
 	for _, s := range sites {
 		all = append(all, fmt.Sprintf(`{"name": %q, "bucket": %q, "location": {"level": "declared", "places": [%q]}, "custody": {"holder": "customer"}%s}`,
-			s.name, s.name, s.in, s.more))
+			s.name, s.name, s.in, s.attested()))
 	}
 	text := fmt.Sprintf("{\n\"practice\": \"Hill Street\",\n\"subject\": {\"class\": \"identifiable\", \"origins\": [\"AU-NSW\"]},\n"+
 		"\"placement\": %s,\n\"sites\": [%s]}", placement, strings.Join(all, ",\n"))
@@ -300,7 +312,8 @@ func TestOwnRules(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(g.path("sites.json"), []byte(strings.Replace(string(text), `"placement"`, `"rules": ["own.json"], "placement"`, 1)), 0o600))
 	require.NoError(t, os.WriteFile(g.path("own.json"), []byte(`{"regime": "own", "title": "Our insurer", "zone": "Australia/Sydney",
-  "binds": {"origins": ["AU"]}, "default": "allow", "rules": [{"id": "own.state", "kind": "forbid", "strength": "contract",
+  "binds": {"origins": ["AU"]}, "default": "allow", "inForce": [{"from": "2025-01-01", "known": "2025-01-01", "ref": "policy 7"}],
+  "rules": [{"id": "own.state", "kind": "forbid", "strength": "contract",
   "title": "Nothing leaves the state", "exceptPlaces": ["AU-NSW"], "values": [{"from": "2025-01-01", "known": "2025-01-01", "ref": "policy 7"}],
   "confirmed": true, "checked": "2026-11-20", "reviewBy": "2027-11-20", "sources": ["the policy"]}]}`), 0o600))
 	out, _ := g.run(exitFailed, "sites", "decide")
@@ -308,6 +321,17 @@ func TestOwnRules(t *testing.T) {
 	require.Contains(t, out, "own.state: AU-VIC: ")
 	require.Contains(t, out, "[policy 7]")
 	require.Contains(t, out, "sydney: allowed in AU-NSW")
+	require.NotContains(t, out, "reviewed by")
+
+	// Rules that ship are renewed the same way, by whoever read them again.
+	require.NoError(t, os.WriteFile(g.path("own.json"), []byte(`{"reviews": [{"by": "Hill Street", "rules": ["au-mhr.s77"],
+  "checked": "2026-11-30", "reviewBy": "2027-11-30", "sources": ["legislation.gov.au"]}]}`), 0o600))
+	text, err = os.ReadFile(g.path("sites.json"))
+	require.NoError(t, err)
+	text = []byte(strings.NewReplacer(`"origins": ["AU-NSW"]`, `"origins": ["AU-NSW"], "tags": ["mhr"]`, `["AU-VIC"]`, `["NZ"]`).Replace(string(text)))
+	require.NoError(t, os.WriteFile(g.path("sites.json"), text, 0o600))
+	out, _ = g.run(exitFailed, "sites", "decide")
+	require.Contains(t, out, "[My Health Records Act 2012 (Cth) s 77(1)(a)-(b)], reviewed by Hill Street")
 }
 
 // TestReview: Irish data with a copy in Virginia, which stands on the recipient's listing.

@@ -45,7 +45,8 @@ func place(name string) router.Site {
 	custody := residency.Custody{Holder: residency.CustomerHeld, Places: subject.Origins}
 	hosted := func(where, country residency.Place, operator string) router.Site {
 		return router.Site{Name: name, Operator: operator, Target: residency.Target{Custody: custody,
-			Location: residency.Location{Places: []residency.Place{where}}, Exposure: residency.Exposure{Operator: country, Parent: country}}}
+			Location: residency.Location{Places: []residency.Place{where}}, Exposure: residency.Exposure{Operator: country, Parent: country},
+			Papers: []residency.Paper{{Kind: residency.PaperLocation, Scope: []string{string(where)}}}}}
 	}
 	switch name {
 	case office:

@@ -25,7 +25,7 @@ func Expiring(r Register) []Warning {
 			case e.By == looked:
 			case !strings.HasPrefix(e.By, "review of "):
 				add(s.Name, "decision, by "+e.By, e.At)
-			case !reviewed: // a newer release brings them all, so the first is enough
+			case !reviewed: // a newer release brings them all, or a file of reviews does, so the first is enough
 				reviewed = true
 				add(s.Name, "review of the rules", e.At)
 			}

@@ -89,6 +89,15 @@ func text(t testing.TB, r register.Register) string {
 	return b.String()
 }
 
+// Where a rule is believed on somebody's own word, the page says whose.
+func TestReviewer(t *testing.T) {
+	r := sample()
+	require.NotContains(t, page(t, r)+text(t, r), "reviewed by")
+	r.Sites[0].Decision.Reasons[0].ReviewedBy = "Example <Clinical> Software"
+	require.Contains(t, page(t, r), "Within New Zealand. (reviewed by Example &lt;Clinical&gt; Software)")
+	require.Contains(t, strings.Join(strings.Fields(text(t, r)), " "), "Within New Zealand. (reviewed by Example <Clinical> Software)")
+}
+
 // The whole of all three forms, so that a change of a word is seen. CAREKEEP_GOLDEN=write makes them anew.
 func TestGolden(t *testing.T) {
 	var data bytes.Buffer

@@ -248,7 +248,11 @@ func (v *viewer) site(s Site) siteView {
 			day(p.From), until, plain(p.Ref)})
 	}
 	for _, x := range d.Reasons {
-		out.Reasons = append(out.Reasons, row{plain(x.Regime), plain(x.Rule), v.placeOrAll(x.Place), verdictWord(x.Verdict), plain(x.Text), plain(x.Ref)})
+		text := plain(x.Text)
+		if x.ReviewedBy != "" {
+			text += " (reviewed by " + plain(x.ReviewedBy) + ")"
+		}
+		out.Reasons = append(out.Reasons, row{plain(x.Regime), plain(x.Rule), v.placeOrAll(x.Place), verdictWord(x.Verdict), text, plain(x.Ref)})
 	}
 	for _, o := range d.Obligations {
 		out.Duties = append(out.Duties, row{plain(o.Text), plain(o.Rule)})

@@ -28,7 +28,7 @@ func Expiring(site string, d residency.Decision, t residency.Target, o *residenc
 		own := strings.HasPrefix(e.By, "paper ") || strings.HasPrefix(e.By, "evidence.") || strings.HasPrefix(e.By, "override ")
 		switch {
 		case own:
-		case strings.HasPrefix(e.By, "review of "): // a newer release brings them all
+		case strings.HasPrefix(e.By, "review of "): // a newer release brings them all, or a file of reviews does
 			add("the validity of the rules' last review", e.At)
 		case e.By == "":
 			add("the decision", e.At)

@@ -164,6 +164,34 @@ func TestTheStrictestViolationComesFirst(t *testing.T) {
 	require.Equal(t, []string{"iad", "china", "unknown"}, what.After.Violations)
 }
 
+// The day on which rules that ship are believed no longer is warned of in time, and moves when somebody renews them.
+func TestReviewsAreSeenComing(t *testing.T) {
+	rules, err := residency.Rules()
+	require.NoError(t, err)
+	renewed, err := rules.With(residency.RuleFile{Name: "reviews.json", Data: []byte(`{"reviews": [{"by": "Example Clinical Software",
+		"rules": ["eu-gdpr.union"], "checked": "2027-05-20", "reviewBy": "2027-11-20", "sources": ["EUR-Lex"]}]}`)})
+	require.NoError(t, err)
+	ends := map[*residency.Ruleset]time.Time{ // Brussels is an hour or two ahead
+		rules: time.Date(2027, 5, 22, 22, 0, 0, 0, time.UTC), renewed: time.Date(2027, 11, 20, 23, 0, 0, 0, time.UTC),
+	}
+	for r, end := range ends {
+		for days, want := range map[int]string{181: "", 180: "notice", 91: "notice", 90: "warning", 31: "warning", 30: "urgent", 1: "urgent", 0: "urgent"} {
+			now := end.Add(-time.Duration(days) * 24 * time.Hour)
+			target := residency.Target{Location: residency.Location{Places: []residency.Place{"IE"}}}
+			d, err := r.Decide(residency.Request{Subject: irish, Target: target, Now: now})
+			require.NoError(t, err)
+			require.Equal(t, days > 0, d.Verdict == residency.Allowed, "%d days before: %s", days, d.Verdict)
+			got := router.Expiring("dub", d, target, nil, now)
+			if want == "" || days == 0 {
+				require.Empty(t, got, "%d days before", days)
+				continue
+			}
+			require.Len(t, got, 1, "%d days before", days)
+			require.Equal(t, router.Warning{Site: "dub", Severity: want, Text: "the validity of the rules' last review ends", Ends: end}, got[0])
+		}
+	}
+}
+
 func TestExpiring(t *testing.T) {
 	day := func(n int) time.Time { return at.Add(time.Duration(n) * 24 * time.Hour) }
 	d := residency.Decision{
