@@ -17,7 +17,6 @@ type pattern struct {
 	folder bool
 }
 
-
 func newExcluder(patterns []string) (*excluder, error) {
 	x := &excluder{}
 	for i, s := range patterns {
