@@ -167,6 +167,7 @@ func TestMissingSourceIsAnError(t *testing.T) {
 	r := create(t, memory(t), nil)
 	snap, err := r.Backup(t.Context(), backup.Dir(filepath.Join(t.TempDir(), "gone")), nil)
 	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorContains(t, err, "source:")
 	require.Nil(t, snap)
 	_, err = r.Snapshot(t.Context(), backup.Latest)
 	require.ErrorIs(t, err, backup.ErrNoSnapshot)

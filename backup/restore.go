@@ -50,10 +50,12 @@ var (
 	ErrStoreGone = engine.ErrStoreGone
 )
 
-// Restore brings the folder dir, which is made if it is missing, to the state of the snapshot. What is there
-// already is compared, and only what differs is read and written. Files that the snapshot does not hold
-// are left alone. Nothing is written outside dir, whatever the snapshot holds and whatever links lie in
-// dir. It needs the reader's role.
+// Restore brings the folder dir to the state of the snapshot, its own mode, time and, if asked for, owner
+// included, unless RestoreOptions.Paths chooses a part. The folder is made if it is missing; those above
+// it must be there. What is there already is compared, and only what differs is read and written. Files
+// that the snapshot does not hold are left alone. Nothing is written outside dir, whatever the snapshot
+// holds and whatever links lie in dir. That the snapshot itself is incomplete is no error: see
+// Snapshot.Outcome. It needs the reader's role.
 //
 // An [*IncompleteError] comes with a report and says what could not be restored, or lacks attributes. Any
 // other error ended the restore early; restoring again goes on, file by file: a new file that was being

@@ -80,9 +80,15 @@ func (c *backupCmd) report(a *app, s *backup.Snapshot) {
 // source makes one source of what was named. A single folder is the root of the snapshot; several things
 // stand in it under their base names.
 func (c *backupCmd) source(a *app) (fs.FS, error) {
-	switch {
-	case len(c.Paths) == 0 && c.Stdin == "":
+	if len(c.Paths) == 0 && c.Stdin == "" {
 		return nil, usageError{errors.New("nothing to back up: name a path, or --stdin NAME")}
+	}
+	for _, p := range c.Paths { // the library does not say which one is missing
+		if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s: there is nothing to back up: is the disk connected?", show(p))
+		}
+	}
+	switch {
 	case len(c.Paths) == 0:
 		return backup.Stream(c.Stdin, a.stdin), nil
 	case len(c.Paths) == 1 && c.Stdin == "":

@@ -60,6 +60,7 @@ func TestIncompleteExit(t *testing.T) {
 	require.NoError(t, os.WriteFile(db, []byte("changed, or it would be carried over unread"), 0o600))
 	require.NoError(t, os.Chmod(db, 0))
 	require.Contains(t, command(exitIncomplete, "backup", at("ehr")), "db: unreadable")
+	require.Contains(t, command(exitComplete, "restore", "latest", "--to", at("restored")), "the snapshot is incomplete: it lacks 1")
 	require.NoError(t, os.Chmod(db, 0o600))
 	command(exitComplete, "backup", at("ehr"))
 }

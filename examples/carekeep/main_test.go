@@ -171,7 +171,8 @@ func TestUsage(t *testing.T) {
 	c.run(exitUsage, "snapshots", "--upload", "fast")
 	c.run(exitFailed, "snapshots")
 	c.run(exitComplete, "init")
-	c.run(exitFailed, "backup", filepath.Join(t.TempDir(), "missing"))
+	_, errs := c.run(exitFailed, "backup", t.TempDir(), filepath.Join(t.TempDir(), "missing"))
+	require.Contains(t, errs, "missing: there is nothing to back up")
 	c.password("")
 	c.run(exitUsage, "snapshots")
 }

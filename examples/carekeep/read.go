@@ -132,7 +132,7 @@ func (c *diffCmd) Run(a *app) error {
 type restoreCmd struct {
 	Snapshot string   `arg:"" help:"An id, the beginning of one, or latest."`
 	Paths    []string `arg:"" optional:"" name:"path" help:"What to restore; everything by default."`
-	To       string   `help:"Folder to restore into; made if it is missing." required:"" placeholder:"DIR"`
+	To       string   `help:"Folder to restore into; made if it is missing, in a folder that is there. A whole snapshot gives it its own mode and owner." required:"" placeholder:"DIR"`
 	NoOwners bool     `help:"Do not set owners. They are set by default when root restores."`
 	Devices  bool     `help:"Make device files."`
 	Compare  bool     `help:"Compare the content of files already there, even if size and time agree."`
@@ -157,6 +157,9 @@ func (c *restoreCmd) Run(a *app) error {
 			})
 		} else {
 			fmt.Fprintf(a.stdout, "restored %d files, %s; %s written\n", rep.Files, size(rep.Bytes), size(rep.BytesWritten))
+		}
+		if s.Outcome() == backup.Incomplete { // restored as it is, which is not all that there was
+			fmt.Fprintf(a.stderr, "carekeep: the snapshot is incomplete: it lacks %d of what was to be backed up\n", s.Stats().Problems)
 		}
 		return err
 	})

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"sync/atomic"
@@ -76,7 +77,7 @@ type walker struct {
 func (w *walker) run(ctx context.Context, src source.Source) error {
 	root, e, err := src.Open(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("source: %w", err)
 	}
 	f := newOpenFolder(root, nil)
 	defer f.release()
