@@ -103,16 +103,33 @@ func (c *backupCmd) source(a *app) (fs.FS, error) {
 		if err != nil {
 			return nil, err
 		}
-		name := filepath.Base(abs)
-		for i := 2; ; i++ {
-			if _, taken := parts[name]; !taken {
-				break
-			}
-			name = filepath.Base(abs) + "-" + strconv.Itoa(i)
-		}
-		parts[name] = backup.Dir(p)
+		parts[partName(parts, filepath.VolumeName(abs), filepath.Base(abs))] = backup.Dir(p)
 	}
 	return backup.Group(parts), nil
+}
+
+// partName names what stands under base on a volume. Names that differ in case alone could not be restored side by side on
+// Windows and macOS. A drive is named by its letter, a share by its name.
+func partName(parts map[string]fs.FS, volume, base string) string {
+	if base == "/" || base == `\` {
+		base = strings.TrimSuffix(volume[strings.LastIndexAny(volume, `/\`)+1:], ":")
+	}
+	if base == "" {
+		base = "root"
+	}
+	taken := func(name string) bool {
+		for other := range parts {
+			if strings.EqualFold(name, other) {
+				return true
+			}
+		}
+		return false
+	}
+	name := base
+	for i := 2; taken(name); i++ {
+		name = base + "-" + strconv.Itoa(i)
+	}
+	return name
 }
 
 // meter shows progress: a bar on a terminal, JSON lines with --json, else nothing.
