@@ -77,6 +77,11 @@ func (t *tap) Read(p []byte) (int, error) {
 
 // transfer copies an object from one site to another, with its attributes. With once it does not replace one.
 func transfer(ctx context.Context, key string, from, to *site, once bool) error {
+	return transferAs(ctx, key, key, from, to, once)
+}
+
+// transferAs is transfer to another key.
+func transferAs(ctx context.Context, key, as string, from, to *site, once bool) error {
 	a, err := attributes(ctx, key, from)
 	if err != nil {
 		return err
@@ -87,7 +92,7 @@ func transfer(ctx context.Context, key string, from, to *site, once bool) error 
 		if fr.Size() != a.Size {
 			return &SiteError{Site: from.Name, Op: "read", err: errOtherSize}
 		}
-		return pour(r, a.Size, from, newFeed(ctx, to, key, o))
+		return pour(r, a.Size, from, newFeed(ctx, to, as, o))
 	})
 }
 
@@ -229,24 +234,4 @@ func (r *Router) overrule(ctx context.Context, key string, from, to *site, rec *
 		return &SiteError{Site: to.Name, Op: "copy", Code: gcerrors.FailedPrecondition, err: ErrConflict}
 	}
 	return transfer(ctx, key, from, to, false)
-}
-
-// asideRecord says what was kept aside.
-type asideRecord struct {
-	V    int    `json:"v"`
-	Key  string `json:"key"`
-	Site string `json:"site"`
-}
-
-// setAside keeps a site's object under a name of the router's. The object itself stays until it is replaced.
-func (r *Router) setAside(ctx context.Context, key string, s *site) error {
-	name := asidePrefix + itoa(r.epoch.Load().N) + "/" + shortDigest(key)
-	if err := s.put(ctx, name+".json", &asideRecord{V: recordVersion, Key: key, Site: s.Name}); err != nil {
-		return err
-	}
-	err := s.call(ctx, "keep aside", func(c context.Context) error { return s.Bucket.Copy(c, name, key, nil) })
-	if err == nil {
-		r.log("an object was kept aside", s.Name, nil)
-	}
-	return err
 }

@@ -250,23 +250,6 @@ func (l *leaving) record(ctx context.Context, name string, size int64) error {
 	return err
 }
 
-// aside brings what was kept aside at the leaving site to the desk.
-func (l *leaving) aside(ctx context.Context, name string) error {
-	m := l.m
-	if err := m.mayGo(ctx, m.desk); err != nil {
-		return err
-	}
-	err := transfer(ctx, name, m.from, m.desk, true)
-	if err != nil && !isTaken(err) {
-		return err
-	}
-	equal, err := same(ctx, name, m.from, m.desk)
-	if err == nil && !equal {
-		err = &SiteError{Site: m.desk.Name, Op: "keep aside", err: ErrConflict}
-	}
-	return err
-}
-
 // prove sums up what the migration has brought, records it, and forgets the keys.
 func (m *mover) prove(ctx context.Context) error {
 	if m.phases[phaseProved] {

@@ -30,7 +30,7 @@ const (
 	epochPrefix    = reserved + "epoch-"  // <number>-<id>, and the same with readySuffix
 	intentPrefix   = reserved + "intent-" // <id>
 	debtPrefix     = reserved + "debt/"   // <id>
-	asidePrefix    = reserved + "aside/"  // <epoch>/<digest>, and the same with .json
+	asidePrefix    = reserved + "aside/"  // <epoch>/<digest of key>-<digest of bytes>-<site>, and the same with recordSuffix
 	quarantineName = reserved + "quarantine-"
 	evidencePrefix = reserved + "evidence/" // not the router's: who opens it may keep evidence there, which is never deleted
 	readySuffix    = "-ready"
