@@ -22,17 +22,22 @@ func asideSuffix(content sum, site string) string {
 	return "-" + hex.EncodeToString(content[:16]) + "-" + site
 }
 
-// setAside keeps a site's object under a name of the router's. The object itself stays until it is replaced.
-func (r *Router) setAside(ctx context.Context, key string, s *site) error {
+// setAside keeps a site's object under a name of the router's, there or at another. The object itself stays until it is
+// replaced.
+func (r *Router) setAside(ctx context.Context, key string, s, at *site) error {
 	content, _, err := digest(ctx, key, s)
 	if err != nil {
 		return err
 	}
 	name := asidePrefix + itoa(r.epoch.Load().N) + "/" + shortDigest(key) + asideSuffix(content, s.Name)
-	if err := s.put(ctx, name+recordSuffix, &asideRecord{V: recordVersion, Key: key, Site: s.Name}); err != nil {
+	if err := at.put(ctx, name+recordSuffix, &asideRecord{V: recordVersion, Key: key, Site: s.Name}); err != nil {
 		return err
 	}
-	err = s.call(ctx, "keep aside", func(c context.Context) error { return s.Bucket.Copy(c, name, key, nil) })
+	if at == s {
+		err = s.call(ctx, "keep aside", func(c context.Context) error { return s.Bucket.Copy(c, name, key, nil) })
+	} else if err = transferAs(ctx, key, name, s, at, true); isTaken(err) {
+		err = nil // by an earlier attempt
+	}
 	if err == nil {
 		r.log("an object was kept aside", s.Name, nil)
 	}

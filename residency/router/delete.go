@@ -39,7 +39,7 @@ func (r *Router) delete(ctx context.Context, key string) error {
 }
 
 // deletePlan is where a deletion goes: to every site that may be changed, lawful or not, since to remove data from
-// where it may not be is never unlawful.
+// where it may not be is never unlawful. The home site must be lawful, because it gets an intent, which holds the key.
 func (r *Router) deletePlan(ctx context.Context) (*plan, error) {
 	if err := r.follow(ctx); err != nil {
 		return nil, err
@@ -47,6 +47,11 @@ func (r *Router) deletePlan(ctx context.Context) (*plan, error) {
 	home := r.home()
 	if home == nil {
 		return nil, fail(ErrHomeDown)
+	}
+	if ok, err := r.writable(ctx, home); err != nil {
+		return nil, err
+	} else if !ok {
+		return nil, r.denied([]string{"the home site"})
 	}
 	if err := r.homeReady(ctx, home); err != nil {
 		return nil, err

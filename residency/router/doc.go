@@ -22,7 +22,8 @@
 //     finished first.
 //   - "Not found" is said only if it is known. With the home site down, and too few others up to know, the error is
 //     [ErrUnknown].
-//   - Nothing is written where the rules do not allow it. If what is allowed does not satisfy the placement, nothing is
+//   - Nothing is written where the rules do not allow it: no object, and no record that names a key or, but for who
+//     promoted or migrates, a person. Deletions go there; with them the home site must be lawful. If what is allowed does not satisfy the placement, nothing is
 //     written anywhere, and [DeniedError] has every decision. Decisions are made again when they end, also in the
 //     middle of a run.
 //
@@ -72,5 +73,6 @@
 //
 // Keys that begin with ".router/" are the router's own, hidden from listings and refused to users: a marker that says
 // what the site is, one record for each epoch, intents of writes under way, debts, quarantines, migrations, and what was
-// kept aside. They hold keys of objects, as the bucket itself does. Errors, logs and evidence hold none.
+// kept aside. They hold keys of objects, as the bucket itself does. Errors, logs and evidence hold none. A site that may be
+// written no more, or was left, still gets the marker and the epochs, which stop those who have not heard of it.
 package router

@@ -284,12 +284,19 @@ func (r *Router) owing(rec *intentRecord, p *plan, reached []*site) []*site {
 }
 
 // owe records a debt. For a new object the home site's record is enough, because a comparison of listings would find
-// what is missing; of a change of an old one every site that knows it has to tell, whichever will be home.
+// what is missing; of a change of an old one every site that knows it has to tell, whichever will be home. But a deletion
+// reaches sites that may not be written, and these get no record: they cannot become home.
 func (r *Router) owe(ctx context.Context, rec *intentRecord, owed, reached []*site) error {
 	d := &debtRecord{V: recordVersion, ID: rec.ID, Key: rec.Key, Op: rec.Op, Sites: names(owed), At: rec.At}
-	at := reached
-	if rec.Op == opCreate {
-		at = []*site{r.home()}
+	at := []*site{r.home()}
+	if rec.Op != opCreate {
+		for _, s := range without(reached, r.home()) {
+			if ok, err := r.writable(ctx, s); err != nil {
+				return err
+			} else if ok {
+				at = append(at, s)
+			}
+		}
 	}
 	for _, err := range each(at, func(s *site) error {
 		err := s.put(ctx, d.name(), d)

@@ -215,7 +215,7 @@ func (p *pass) holdings(ctx context.Context, key string) ([]holding, error) {
 }
 
 // orphan handles a key that only sites behind the epoch have: it was deleted since, or never reported. It is kept
-// aside there.
+// aside there, or at the home site where nothing more may be written.
 func (p *pass) orphan(ctx context.Context, key string, have []holding) (done bool, err error) {
 	if p.adopt {
 		return false, nil
@@ -226,7 +226,15 @@ func (p *pass) orphan(ctx context.Context, key string, have []holding) (done boo
 		}
 	}
 	for _, h := range have {
-		if err := p.r.setAside(ctx, key, h.s); err != nil {
+		at := h.s
+		if !contains(p.legal, at) {
+			at = p.home
+		}
+		if !contains(p.legal, at) {
+			p.report.failed(h.s)
+			continue
+		}
+		if err := p.r.setAside(ctx, key, h.s, at); err != nil {
 			return true, err
 		}
 		if err := h.s.remove(ctx, key); err != nil {
@@ -405,7 +413,7 @@ func (p *pass) correct(ctx context.Context, key string, right, wrong holding) er
 		return err
 	}
 	if p.doubts[key] != nil || wrong.s.stands() != current || p.force {
-		if err := p.r.setAside(ctx, key, wrong.s); err != nil {
+		if err := p.r.setAside(ctx, key, wrong.s, wrong.s); err != nil {
 			return err
 		}
 		p.report.aside(key, wrong.s)

@@ -272,14 +272,22 @@ func (m *mover) prepare(ctx context.Context) error {
 }
 
 // record puts a record where the migration must be known: at the home site, at the targets and at the desk; and, as
-// far as they answer, at the others that remain.
+// far as they answer and may be written, at the others that remain.
 func (m *mover) record(ctx context.Context, name string, v any) error {
 	must := append([]*site{m.r.home(), m.desk}, m.to...)
 	var all []*site
-	for _, s := range append(must, m.r.enrolled()...) {
-		if !contains(all, s) && (s != m.from || s == m.r.home()) {
-			all = append(all, s)
+	for i, s := range append(must, m.r.enrolled()...) {
+		if contains(all, s) || s == m.from && s != m.r.home() {
+			continue
 		}
+		if i >= len(must) {
+			if ok, err := m.r.writable(ctx, s); err != nil {
+				return err
+			} else if !ok {
+				continue
+			}
+		}
+		all = append(all, s)
 	}
 	for i, err := range each(all, func(s *site) error { return s.put(ctx, name, v) }) {
 		if err != nil && (contains(must, all[i]) || ctx.Err() != nil) {

@@ -89,8 +89,14 @@ func (b *bringing) once(ctx context.Context, atFrom bool) (e *movedEntry, again 
 		if err != nil && !isNotFound(err) {
 			return nil, false, err
 		}
-		// What was written since may well have been replaced after the leaving site had it.
-		e.Odd = err == nil && got != *b.ref && a.ModTime.Before(b.m.begun)
+		// What was written since may well have been replaced after the leaving site had it, and so may what it owes.
+		if err == nil && got != *b.ref && a.ModTime.Before(b.m.begun) {
+			old, err := b.m.missed(ctx, b.key, opPut)
+			if err != nil {
+				return nil, false, err
+			}
+			e.Odd = !old
+		}
 	}
 	if b.m.legal(b.home) && b.home != b.m.from {
 		b.good = append(b.good, b.home)
@@ -160,7 +166,8 @@ func (b *bringing) settle(ctx context.Context, to *site) (bool, error) {
 }
 
 // copy writes the home site's copy to a site. To one that takes part in writes it goes as any other change, with
-// intents, and is taken back if the object was deleted meanwhile.
+// intents, and is taken back if the object was deleted meanwhile. A home site that may no longer be written, because it is
+// being left, gets no intent: it names the key.
 func (b *bringing) copy(ctx context.Context, to *site, once bool) error {
 	r := b.m.r
 	live := slices.Contains(r.epoch.Load().Sites, to.Name)
@@ -172,7 +179,13 @@ func (b *bringing) copy(ctx context.Context, to *site, once bool) error {
 		}
 		own = r.intend(b.key, op, &plan{home: b.home, want: []*site{to}})
 		own.ask()
-		for _, s := range []*site{b.home, to} {
+		at := []*site{b.home, to}
+		if ok, err := r.writable(ctx, b.home); err != nil {
+			return err
+		} else if !ok {
+			at = at[1:]
+		}
+		for _, s := range at {
 			if err := s.put(ctx, own.name(), &own.intentRecord); err != nil {
 				own.settle(false)
 				r.withdraw(ctx, own, []*site{to, b.home})
