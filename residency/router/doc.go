@@ -38,6 +38,9 @@
 // goes on, and writes fail with [ErrHomeDown] until it is back, or somebody promotes another site with
 // [Router.Promote]. A site that missed a promotion is neither read nor written until Reconcile has compared it.
 //
+// A site that is declared read-only gets no request that changes anything. What it misses is owed to it, as [Router.Status]
+// says, until it may be written.
+//
 // # What is not promised
 //
 //   - Routers that replace or delete one key at the same moment leave it as one of them wanted at the home site;

@@ -56,6 +56,7 @@ var (
 	errNotCurrent = errors.New("the site has to be reconciled first")
 	errOtherPlace = errors.New("the bucket is elsewhere than was declared: put the declaration right, or use another")
 	errNotLawful  = errors.New("the rules no longer allow it")
+	errReadOnly   = errors.New("the site is read-only")
 )
 
 // DeniedError says that the lawful sites cannot satisfy the placement, so that nothing was written.
@@ -93,7 +94,7 @@ type SiteError struct {
 // Error names the site, what was tried and the class of the error.
 func (e *SiteError) Error() string {
 	text := fmt.Sprint(e.Code)
-	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errShortRead, errOtherSize, errNotCurrent} {
+	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errShortRead, errOtherSize, errNotCurrent, errReadOnly} {
 		if errors.Is(e.err, known) {
 			text = strings.TrimPrefix(known.Error(), "router: ")
 		}
@@ -107,7 +108,7 @@ func (e *SiteError) Error() string {
 // Unwrap gives the error of this package or of the operating system that is behind it. It gives no error of a
 // provider and none of a context: a site's timeout is not the caller's.
 func (e *SiteError) Unwrap() error {
-	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errOtherRecord} {
+	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errOtherRecord, errReadOnly} {
 		if errors.Is(e.err, known) {
 			return known
 		}

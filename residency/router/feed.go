@@ -35,6 +35,12 @@ func newFeed(ctx context.Context, s *site, key string, o blob.WriterOptions) *fe
 		f.pipe.giveUp(true)
 		cancel()
 	})
+	if s.ReadOnly {
+		f.pipe.timer.Stop()
+		f.err = s.unchangeable("write")
+		close(f.done)
+		return f
+	}
 	go func() {
 		defer close(f.done)
 		err := s.Bucket.Upload(c, key, f.pipe, &o)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
+	"slices"
 	"strings"
 
 	"gocloud.dev/blob"
@@ -61,6 +62,8 @@ type pass struct {
 	doubts map[string]map[*site]bool
 	limit  *rate.Limiter
 	report *ReconcileReport
+	// owed are the keys of which a site has missed a change, and could not be given it: what it has there says nothing.
+	owed map[string]map[*site]bool
 	// adopt says that what only a site behind the epoch has may have been reported, so that it is brought back.
 	adopt bool
 	// force says that the home site wins where nothing else decides.
@@ -110,10 +113,23 @@ func (p *pass) readDoubts(ctx context.Context) ([]intentRecord, error) {
 	return all, nil
 }
 
+// counting are the copies of a key that are not known to be out of date.
+func (p *pass) counting(key string, have []holding) []holding {
+	owed := p.owed[key]
+	if owed == nil {
+		return have
+	}
+	return slices.DeleteFunc(slices.Clone(have), func(h holding) bool { return owed[h.s] })
+}
+
 // sound reports whether nothing is to be done about a key.
 func (p *pass) sound(key string, have []holding) bool {
+	have = p.counting(key, have)
 	if p.o.Deep || p.doubts[key] != nil {
 		return false
+	}
+	if len(have) == 0 {
+		return true
 	}
 	var legal []*site
 	atHome := false
@@ -156,6 +172,7 @@ func (p *pass) repair(ctx context.Context, key string) error {
 	}
 	defer unlock()
 	have, err := p.holdings(ctx, key)
+	have = p.counting(key, have)
 	if err != nil || len(have) == 0 {
 		return err
 	}
@@ -230,7 +247,7 @@ func (p *pass) orphan(ctx context.Context, key string, have []holding) (done boo
 		if !contains(p.legal, at) {
 			at = p.home
 		}
-		if !contains(p.legal, at) {
+		if !contains(p.legal, at) || h.s.ReadOnly {
 			p.report.failed(h.s)
 			continue
 		}

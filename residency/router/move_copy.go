@@ -91,7 +91,7 @@ func (b *bringing) once(ctx context.Context, atFrom bool) (e *movedEntry, again 
 		}
 		// What was written since may well have been replaced after the leaving site had it, and so may what it owes.
 		if err == nil && got != *b.ref && a.ModTime.Before(b.m.begun) {
-			old, err := b.m.missed(ctx, b.key, opPut)
+			old, err := b.m.missed(ctx, b.key, opPut, b.m.from)
 			if err != nil {
 				return nil, false, err
 			}

@@ -197,7 +197,7 @@ func (m *mover) locked(ctx context.Context, key string) (until time.Time, locked
 // erase deletes an object at the leaving site, or says that its store refuses to.
 func (m *mover) erase(ctx context.Context, key string) (refused bool, err error) {
 	s := m.from
-	if m.o.Erase == nil {
+	if m.o.Erase == nil || s.ReadOnly {
 		err = s.remove(ctx, key)
 	} else if err = s.call(ctx, "delete", func(c context.Context) error { return m.o.Erase(c, s.Bucket, key) }); isNotFound(err) {
 		err = nil

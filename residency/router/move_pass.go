@@ -165,7 +165,7 @@ func (m *mover) restore(ctx context.Context, key string) (back bool, err error) 
 			return there && err == nil, err
 		}
 	}
-	gone, err := m.missed(ctx, key, opDelete)
+	gone, err := m.missed(ctx, key, opDelete, m.from)
 	if err != nil || gone {
 		return false, err
 	}
@@ -180,16 +180,16 @@ func (m *mover) restore(ctx context.Context, key string) (back bool, err error) 
 	return err == nil, err
 }
 
-// missed reports whether the leaving site has missed a change of a key, of some kind. Who noted that may not be the home site,
+// missed reports whether a site has missed a change of a key, of some kind. Who noted that may not be the home site,
 // if another was promoted since.
-func (m *mover) missed(ctx context.Context, key, op string) (bool, error) {
+func (m *mover) missed(ctx context.Context, key, op string, who *site) (bool, error) {
 	home := m.r.home()
 	for _, s := range append([]*site{home}, without(m.r.enrolled(), home)...) {
-		if s != home && (s == m.from || !s.takes() || s.resting()) {
+		if s != home && (s == who || !s.takes() || s.resting()) {
 			continue
 		}
 		if found, err := s.debts(ctx, func(d *debtRecord) bool {
-			return d.Key == key && d.Op == op && slices.Contains(d.Sites, m.from.Name)
+			return d.Key == key && d.Op == op && slices.Contains(d.Sites, who.Name)
 		}); err != nil || found {
 			return found, err
 		}
@@ -441,6 +441,11 @@ func (m *mover) reconsider(ctx context.Context, key string, v weight) (*movedEnt
 		return nil, m.r.denied([]string{"the home site"})
 	}
 	for _, s := range v.others {
+		if gone, err := m.missed(ctx, key, opDelete, s); err != nil {
+			return nil, err
+		} else if gone {
+			continue
+		}
 		if doubt, err := m.r.inDoubt(ctx, key, s); err != nil || doubt {
 			return nil, err
 		}

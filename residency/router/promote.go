@@ -117,11 +117,14 @@ func (r *Router) claim(ctx context.Context, old, e *epochRecord, up []*site) ([]
 	return claimed, nil
 }
 
-// claimable are the sites that answer and are what they should be, those of them that have not lost their records, and
-// what is wrong with the others.
+// claimable are the sites that answer, may be changed and are what they should be, those of them that have not lost their
+// records, and what is wrong with the others. Enough claims without a read-only site mean enough knowledge too.
 func (r *Router) claimable(ctx context.Context, old, e *epochRecord) (up, whole []*site, errs []error) {
 	seen := make([]bool, len(r.sites))
 	errs = each(r.sites, func(s *site) error {
+		if s.ReadOnly {
+			return s.unchangeable("promote")
+		}
 		if s.stands() == foreign || s.isQuarantined() {
 			return &SiteError{Site: s.Name, Op: "promote", err: errNotCurrent}
 		}
@@ -220,7 +223,7 @@ func (p *pass) dropIntents(ctx context.Context, intents []intentRecord) error {
 		if !p.united[rec.Key] {
 			continue
 		}
-		for _, s := range append(without(p.sites, p.home), p.home) {
+		for _, s := range changeable(append(without(p.sites, p.home), p.home)) {
 			if err := s.remove(ctx, rec.name()); err != nil {
 				return err
 			}

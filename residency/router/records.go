@@ -166,6 +166,12 @@ func (s *site) put(ctx context.Context, name string, v any) error {
 	if err != nil {
 		return err
 	}
+	if s.ReadOnly {
+		if there, _, err := s.fetch(ctx, name); err != nil && !isNotFound(err) || bytes.Equal(there, data) {
+			return err
+		}
+		return s.unchangeable("record")
+	}
 	for range 5 {
 		err = s.call(ctx, "record", func(c context.Context) error {
 			return s.Bucket.Upload(c, name, bytes.NewReader(data), &blob.WriterOptions{ContentType: octets, IfNotExist: true})

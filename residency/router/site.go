@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +31,9 @@ type Site struct {
 	// Removable places are expected to be away at times. One that was away when the router was opened is looked for
 	// again when it is reconciled, and by writes only if they cannot do without it.
 	Removable bool
-	// ReadOnly places get no writes.
+	// ReadOnly places get no request that changes anything. What they miss is owed to them ([SiteStatus.Owed]). As no record
+	// of another epoch can be put there, such a place is not read after a promotion or a migration, until it may be
+	// written and was reconciled. The first opening of a router needs places that may be written.
 	ReadOnly bool
 	// Timeout is how long the place may make no progress with a request; default one minute. A provider's driver
 	// must give up when its context ends: a call that does not return, as on a dead network disk, cannot be ended.
@@ -181,8 +184,24 @@ func (s *site) exists(ctx context.Context, key string) (ok bool, err error) {
 	return ok, err
 }
 
+// unchangeable is the error of a change at a read-only site, which is not asked for it.
+func (s *site) unchangeable(op string) error {
+	return &SiteError{Site: s.Name, Op: op, Code: gcerrors.PermissionDenied, err: errReadOnly}
+}
+
+// changeable are those of the sites that are not read-only.
+func changeable(sites []*site) []*site {
+	return slices.DeleteFunc(slices.Clone(sites), func(s *site) bool { return s.ReadOnly })
+}
+
 // remove deletes the object; one that is not there is success.
 func (s *site) remove(ctx context.Context, key string) error {
+	if s.ReadOnly {
+		if there, err := s.exists(ctx, key); err != nil || !there {
+			return err
+		}
+		return s.unchangeable("delete")
+	}
 	err := s.call(ctx, "delete", func(c context.Context) error { return s.Bucket.Delete(c, key) })
 	if isNotFound(err) {
 		return nil
