@@ -185,33 +185,29 @@ func sameBytes(a, b io.Reader, buffer int64) (bool, error) {
 }
 
 // ensure brings an object from the home site to another. The intent goes there first, if the object is not yet there:
-// what is at a site without an intent is where it has to be, whichever site will be home.
-func (r *Router) ensure(ctx context.Context, key string, from, to *site, rec *intentRecord) error {
-	if rec != nil {
-		if err := to.put(ctx, rec.name(), rec); err != nil {
-			return err
-		}
+// what is at a site without an intent is where it has to be, whichever site will be home. It reports whether it may have made
+// a copy, also beside an error.
+func (r *Router) ensure(ctx context.Context, key string, from, to *site, rec *intentRecord) (copied bool, err error) {
+	if err := to.put(ctx, rec.name(), rec); err != nil {
+		return false, err
 	}
 	for range 3 {
 		err := transferUnlessThere(ctx, key, from, to)
-		if err == nil {
-			return nil
-		}
-		if !isTaken(err) {
-			return err
+		if err == nil || !isTaken(err) {
+			return true, err
 		}
 		equal, err := same(ctx, key, from, to)
 		switch {
 		case isNotFound(err):
 			continue // deleted meanwhile
 		case err != nil:
-			return err
+			return false, err
 		case equal:
-			return r.flush(ctx, key, to)
+			return false, r.flush(ctx, key, to)
 		}
-		return r.overrule(ctx, key, from, to, rec)
+		return true, r.overrule(ctx, key, from, to, rec)
 	}
-	return &SiteError{Site: to.Name, Op: "copy", err: ErrConflict}
+	return false, &SiteError{Site: to.Name, Op: "copy", err: ErrConflict}
 }
 
 // transferUnlessThere is a transfer that does not begin where the object is already.
@@ -230,7 +226,7 @@ func transferUnlessThere(ctx context.Context, key string, from, to *site) error 
 // conflict, and left to Reconcile: also where nobody was told of what the site has, because it may be the decision of
 // a later epoch.
 func (r *Router) overrule(ctx context.Context, key string, from, to *site, rec *intentRecord) error {
-	if rec == nil || rec.Op == opCreate {
+	if rec.Op == opCreate {
 		return &SiteError{Site: to.Name, Op: "copy", Code: gcerrors.FailedPrecondition, err: ErrConflict}
 	}
 	return transfer(ctx, key, from, to, false)

@@ -45,9 +45,11 @@
 //
 //   - Routers that replace or delete one key at the same moment leave it as one of them wanted at the home site;
 //     others may differ until they are reconciled deeply. Package backup never does this.
-//   - An object that is deleted at the moment in which another router finishes the write of it that a killed process left
-//     unfinished can stay at a copy, and Reconcile then brings it back. To package backup it is what was never used, and
-//     its next Compact deletes it.
+//   - An object that is deleted while Reconcile makes a copy of it that was lost, by a process which is killed between the copy
+//     and the look after it, can stay at that copy, and the next Reconcile then brings it back. To package backup it is what
+//     was never used, and its next Compact deletes it. What a killed write has left is safe from that.
+//   - A key that is written again after its deletion has the deletion's debts against it until they are paid: if the home site
+//     loses it before, other copies may be deleted. Package backup uses no key twice.
 //   - A deletion is reported when the home site and the others that are up have carried it out; what is owed may come back
 //     if the home site is lost before that is paid. It is never the other way round.
 //   - A router that is cut off from all sites but an old home site does not learn of a promotion, and reads there what was.

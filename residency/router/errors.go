@@ -46,6 +46,8 @@ var (
 )
 
 var (
+	errDeleted    = errors.New("router: the object was deleted meanwhile")
+	errDeleting   = errors.New("router: the object is being deleted: if that goes on, reconcile")
 	errNotFound   = errors.New("router: no such object")
 	errExists     = errors.New("router: the object exists")
 	errNoURL      = errors.New("router: a signed URL would go round the router: there are none")
@@ -158,9 +160,11 @@ func fail(err error, sites ...error) error {
 		code = gcerrors.InvalidArgument
 	case errors.Is(err, errExists):
 		code = gcerrors.FailedPrecondition
+	case errors.Is(err, errDeleted):
+		code = gcerrors.NotFound
 	case errors.Is(err, errNoURL):
 		code = gcerrors.Unimplemented
-	case errors.Is(err, ErrHomeDown), errors.Is(err, ErrTooFewSites), errors.Is(err, ErrUnknown):
+	case errors.Is(err, ErrHomeDown), errors.Is(err, ErrTooFewSites), errors.Is(err, ErrUnknown), errors.Is(err, errDeleting):
 		code = gcerrors.Internal // may pass
 	}
 	return &failure{code: code, err: err, sites: sites}
@@ -200,6 +204,9 @@ func codeOf(err error) gcerrors.ErrorCode {
 }
 
 func isNotFound(err error) bool { return codeOf(err) == gcerrors.NotFound }
+
+// isDeletion reports whether a write was not settled because its object was or is being deleted.
+func isDeletion(err error) bool { return errors.Is(err, errDeleted) || errors.Is(err, errDeleting) }
 
 // isTaken reports whether a conditional write met an object.
 func isTaken(err error) bool {

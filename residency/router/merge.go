@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"gocloud.dev/blob"
 	"golang.org/x/time/rate"
@@ -64,6 +65,9 @@ type pass struct {
 	report *ReconcileReport
 	// owed are the keys of which a site has missed a change, and could not be given it: what it has there says nothing.
 	owed map[string]map[*site]bool
+	// noted are debts at the home site that were read, by name.
+	noted   map[string]*debtRecord
+	reading sync.Mutex
 	// adopt says that what only a site behind the epoch has may have been reported, so that it is brought back.
 	adopt bool
 	// force says that the home site wins where nothing else decides.
@@ -172,7 +176,9 @@ func (p *pass) repair(ctx context.Context, key string) error {
 	}
 	defer unlock()
 	have, err := p.holdings(ctx, key)
-	have = p.counting(key, have)
+	if err == nil {
+		have, err = p.dead(ctx, key, p.counting(key, have))
+	}
 	if err != nil || len(have) == 0 {
 		return err
 	}
@@ -462,9 +468,88 @@ func (p *pass) fill(ctx context.Context, key string, right []holding, own *ownIn
 			p.report.failed(s)
 			continue
 		}
+		if s != p.home {
+			if gone, err := p.takeBack(ctx, key, s); err != nil || gone {
+				return err
+			}
+		}
 		right, legal = append(right, holding{s, right[0].size}), append(legal, s)
 	}
 	return nil
+}
+
+// takeBack removes a copy that was made of what was or is being deleted. Who deletes has an intent at the home site from before
+// he asks the others until the home site has carried it out.
+func (p *pass) takeBack(ctx context.Context, key string, made *site) (gone bool, err error) {
+	del, err := p.r.deleting(ctx, p.home, key)
+	if err != nil {
+		return false, err
+	}
+	if del == nil {
+		if there, err := p.home.exists(ctx, key); err != nil || there {
+			return false, err
+		}
+	}
+	return true, made.remove(ctx, key)
+}
+
+// dead handles copies, of what the home site lacks, at sites for which it has noted a deletion of the key: they were made or
+// found again after the debts were paid. It returns the others.
+func (p *pass) dead(ctx context.Context, key string, have []holding) ([]holding, error) {
+	if len(have) == 0 || p.holds(have, p.home) {
+		return have, nil
+	}
+	named, err := p.deletedAt(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	var out []holding
+	for _, h := range have {
+		if !named[h.s.Name] {
+			out = append(out, h)
+		} else if !h.s.ReadOnly {
+			if err := h.s.remove(ctx, key); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// deletedAt returns the names of the sites for which the home site has noted a deletion of a key. Records do not change, so each
+// is read once.
+func (p *pass) deletedAt(ctx context.Context, key string) (map[string]bool, error) {
+	var all []string
+	if err := p.home.list(ctx, debtPrefix, func(name string) bool {
+		all = append(all, name)
+		return true
+	}); err != nil {
+		return nil, err
+	}
+	p.reading.Lock()
+	defer p.reading.Unlock()
+	named := map[string]bool{}
+	for _, name := range all {
+		d := p.noted[name]
+		if d == nil {
+			d = new(debtRecord)
+			if err := p.home.get(ctx, name, d); isNotFound(err) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+			if p.noted == nil {
+				p.noted = map[string]*debtRecord{}
+			}
+			p.noted[name] = d
+		}
+		if d.Key == key && d.Op == opDelete {
+			for _, s := range d.Sites {
+				named[s] = true
+			}
+		}
+	}
+	return named, nil
 }
 
 // supply copies an object to a site that lacks it, after an intent if there is one.

@@ -192,6 +192,11 @@ func (b *bringing) copy(ctx context.Context, to *site, once bool) error {
 				return err
 			}
 		}
+		if err := b.undo(ctx, to); err != nil { // a deletion that has not seen the intent
+			own.settle(false)
+			r.withdraw(ctx, own, []*site{to, b.home})
+			return err
+		}
 	}
 	err := b.transfer(ctx, to, once)
 	if !live {
@@ -212,7 +217,7 @@ func (b *bringing) copy(ctx context.Context, to *site, once bool) error {
 func (b *bringing) undo(ctx context.Context, to *site) error {
 	wait := 10 * time.Millisecond
 	for {
-		pending, err := b.deleting(ctx)
+		pending, err := b.m.r.deleting(ctx, b.home, b.key)
 		if err != nil {
 			return err
 		}
@@ -230,43 +235,13 @@ func (b *bringing) undo(ctx context.Context, to *site) error {
 			return nil
 		}
 		if wait > b.home.Timeout {
-			return b.m.r.settleWrite(ctx, pending, &plan{home: b.home, want: b.m.r.enrolled(), try: []*site{b.home, to}})
+			return b.m.r.settleOther(ctx, pending, &plan{home: b.home, want: b.m.r.enrolled(), try: []*site{b.home, to}})
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 		wait *= 2
 	}
-}
-
-// deleting returns an intent at the home site to delete the key.
-func (b *bringing) deleting(ctx context.Context) (*intentRecord, error) {
-	r := b.m.r
-	ids, err := r.intentsAt(ctx, b.home)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range ids {
-		r.mu.Lock()
-		rec, known := r.seen[id]
-		own := r.mine[id]
-		r.mu.Unlock()
-		if own != nil {
-			continue // of this router, which works on one change of a key at a time
-		}
-		if !known {
-			if err := b.home.get(ctx, intentPrefix+id, &rec); isNotFound(err) {
-				continue
-			} else if err != nil {
-				return nil, err
-			}
-			r.remember(rec)
-		}
-		if rec.Key == b.key && rec.Op == opDelete {
-			return &rec, nil
-		}
-	}
-	return nil, nil
 }
 
 // transfer copies the object with its attributes, and takes the sum of what it read.

@@ -284,8 +284,11 @@ func (f *flusher) settle() (others []string, err error) {
 	}
 	err = f.r.settleWrite(f.ctx, &own.intentRecord, p)
 	own.settle(err == nil)
-	if err == nil {
+	switch {
+	case err == nil:
 		f.r.dropFailed(f.ctx, f.key)
+	case isDeletion(err):
+		f.r.withdraw(f.ctx, own, append(without(p.try, p.home), p.home))
 	}
 	return others, err
 }

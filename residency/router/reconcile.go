@@ -228,9 +228,14 @@ func (p *pass) finishIntents(ctx context.Context) error {
 	for _, rec := range all {
 		byID[rec.ID] = rec
 	}
-	for id, rec := range byID {
-		if err := p.finishIntent(ctx, id, rec); err != nil {
-			return err
+	for _, deletions := range []bool{true, false} { // first: they keep writes from being settled
+		for id, rec := range byID {
+			if deletions != (rec.Op == opDelete) {
+				continue
+			}
+			if err := p.finishIntent(ctx, id, rec); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -426,7 +431,7 @@ func (p *pass) payDebt(ctx context.Context, at *site, d *debtRecord) error {
 		}
 		p.report.paid(s)
 	}
-	if len(left) == len(d.Sites) {
+	if len(left) == len(d.Sites) || d.Buried && !there && p.doubts[d.Key] != nil {
 		return nil
 	}
 	return p.settleDebt(ctx, d, left)
@@ -508,7 +513,11 @@ func (p *pass) payOne(ctx context.Context, d *debtRecord, from, to *site, there 
 	if err != nil {
 		return false, err
 	}
-	return true, p.transfer(ctx, d.Key, holding{from, a.Size}, to, !has)
+	if err := p.transfer(ctx, d.Key, holding{from, a.Size}, to, !has); err != nil || from != p.home {
+		return true, err
+	}
+	_, err = p.takeBack(ctx, d.Key, to)
+	return true, err
 }
 
 func contains(sites []*site, s *site) bool { return slices.Contains(sites, s) }

@@ -115,6 +115,9 @@ type debtRecord struct {
 	Op    string    `json:"op"`
 	Sites []string  `json:"sites"`
 	At    time.Time `json:"at"`
+	// Buried says that the sites need not have missed the deletion: somebody may have been making copies meanwhile. It is kept
+	// until no intent about the key is left.
+	Buried bool `json:"buried,omitempty"`
 }
 
 func (d *debtRecord) name() string { return debtPrefix + d.ID }

@@ -97,7 +97,9 @@ func (r *Router) countOwed(ctx context.Context, st *Status) {
 	n := 0
 	_, err := r.home().debts(ctx, func(d *debtRecord) bool {
 		for _, name := range d.Sites {
-			owed[name]++
+			if !d.Buried {
+				owed[name]++
+			}
 		}
 		n++
 		return n == maxReported

@@ -312,12 +312,12 @@ func (w *writer) spread(feeds []*feed) error {
 	each(sites[1:], func(s *site) error {
 		i := slices.Index(sites, s)
 		if i >= len(feeds) {
-			errs[i] = w.r.ensure(w.ctx, w.key, w.plan.home, s, &w.own.intentRecord)
+			_, errs[i] = w.r.ensure(w.ctx, w.key, w.plan.home, s, &w.own.intentRecord)
 			return nil
 		}
 		errs[i] = feeds[i].finish()
 		if w.taken(errs[i]) {
-			errs[i] = w.r.ensure(w.ctx, w.key, w.plan.home, s, &w.own.intentRecord)
+			_, errs[i] = w.r.ensure(w.ctx, w.key, w.plan.home, s, &w.own.intentRecord)
 		}
 		return nil
 	})
