@@ -41,17 +41,22 @@ func (r *watched) Read(p []byte) (int, error) {
 
 // open opens an object at a site. The reader ends when the site makes no progress.
 func (s *site) open(ctx context.Context, key string, f func(r io.Reader, from *blob.Reader) error) error {
-	c, dog, stop := s.guarded(ctx)
+	c, end := s.seen.Request(ctx, s.Name, "read")
+	c, dog, stop := s.guarded(c)
 	defer stop()
 	r, err := s.Bucket.NewReader(c, key, nil)
 	if err != nil {
-		return s.outcome(ctx, "read", err)
+		err = s.outcome(ctx, "read", err)
+		end(err)
+		return err
 	}
 	defer r.Close()
 	var inner error
 	watchedReader := &watched{Reader: r, w: dog}
 	tap := &tap{r: watchedReader, s: s, ctx: ctx}
-	if inner = f(tap, r); tap.err != nil {
+	inner = f(tap, r)
+	end(tap.err)
+	if tap.err != nil {
 		return tap.err
 	}
 	return inner

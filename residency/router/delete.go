@@ -53,7 +53,7 @@ func (r *Router) deletePlan(ctx context.Context) (*plan, error) {
 	if ok, err := r.writable(ctx, home); err != nil {
 		return nil, err
 	} else if !ok {
-		return nil, r.denied([]string{"the home site"})
+		return nil, r.denied(ctx, []string{"the home site"})
 	}
 	if err := r.homeReady(ctx, home); err != nil {
 		return nil, err

@@ -74,6 +74,14 @@
 // [Router.ResumeMigrations] deletes it. Until then the remedy is to destroy the keys that it is sealed with. A bucket that
 // keeps versions needs [MigrateOptions].Erase, or what is deleted is only hidden.
 //
+// # What is told
+//
+// [Options] takes a slog.Logger and providers of OpenTelemetry. There is a span for each operation and, within it, for each request
+// to a site, and their durations by kind, site and outcome as carekeep.router.operation.duration and
+// carekeep.router.request.duration; a read counts until it begins, the request of a write or of a copy until the site has it all.
+// Counters by site are carekeep.router.debts.taken and .paid, .quarantines, .releases and .denials. Sites are named as they were
+// configured, outcomes are a closed set of words. What a provider says is told to nobody.
+//
 // # Records
 //
 // Keys that begin with ".router/" are the router's own, hidden from listings and refused to users: a marker that says

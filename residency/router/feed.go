@@ -28,7 +28,8 @@ var (
 
 // newFeed begins an upload. It ends when the feed is finished or dropped.
 func newFeed(ctx context.Context, s *site, key string, o blob.WriterOptions) *feed {
-	c, cancel := context.WithCancel(ctx)
+	c, end := s.seen.Request(ctx, s.Name, "write")
+	c, cancel := context.WithCancel(c)
 	f := &feed{s: s, cancel: cancel, done: make(chan struct{})}
 	f.pipe = &pipe{data: make(chan []byte), took: make(chan struct{}, 1), eof: make(chan struct{}), abort: make(chan struct{}), timeout: s.Timeout}
 	f.pipe.timer = time.AfterFunc(s.Timeout, func() {
@@ -38,6 +39,7 @@ func newFeed(ctx context.Context, s *site, key string, o blob.WriterOptions) *fe
 	if s.ReadOnly {
 		f.pipe.timer.Stop()
 		f.err = s.unchangeable("write")
+		end(f.err)
 		close(f.done)
 		return f
 	}
@@ -49,6 +51,7 @@ func newFeed(ctx context.Context, s *site, key string, o blob.WriterOptions) *fe
 			err = ErrStalled
 		}
 		f.err = s.outcome(ctx, "write", err)
+		end(f.err)
 	}()
 	return f
 }

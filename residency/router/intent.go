@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/carekeep/carekeep/internal/observe"
 )
 
 // ownIntent is an intent of this router.
@@ -65,7 +67,7 @@ func (r *Router) forget(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.mine, id)
-	delete(r.seen, id)
+	delete(r.read, id)
 }
 
 // withdraw takes an intent back that is about nothing, or no longer needed. What cannot be removed now does no
@@ -95,7 +97,7 @@ func (r *Router) underWay(ctx context.Context, at *site, key string, is func(*in
 	}
 	for _, id := range ids {
 		r.mu.Lock()
-		rec, known := r.seen[id]
+		rec, known := r.read[id]
 		if own := r.mine[id]; own != nil {
 			rec, known = own.intentRecord, true
 		}
@@ -176,7 +178,7 @@ func (r *Router) finishOne(ctx context.Context, id string) (settled bool, err er
 func (r *Router) unfinished(ctx context.Context, id string) (*intentRecord, error) {
 	r.mu.Lock()
 	own := r.mine[id]
-	rec, known := r.seen[id]
+	rec, known := r.read[id]
 	r.mu.Unlock()
 	if own != nil {
 		own.mu.Lock()
@@ -210,10 +212,10 @@ func (r *Router) unfinished(ctx context.Context, id string) (*intentRecord, erro
 func (r *Router) remember(rec intentRecord) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.seen) > 1024 {
-		clear(r.seen)
+	if len(r.read) > 1024 {
+		clear(r.read)
 	}
-	r.seen[rec.ID] = rec
+	r.read[rec.ID] = rec
 }
 
 // settleKey brings the sites to the home site's state of a key, and then removes the intent that said that they may
@@ -391,6 +393,7 @@ func (r *Router) owe(ctx context.Context, rec *intentRecord, owed, reached []*si
 	defer r.mu.Unlock()
 	for _, s := range owed {
 		r.newDebts[s.Name]++
+		r.seen.Count(ctx, observe.DebtsTaken, s.Name, 1)
 	}
 	return nil
 }

@@ -567,7 +567,7 @@ func (p *pass) transfer(ctx context.Context, key string, from holding, to *site,
 	if ok, err := p.r.writable(ctx, to); err != nil {
 		return err
 	} else if !ok {
-		return p.r.denied([]string{"site " + to.Name})
+		return p.r.denied(ctx, []string{"site " + to.Name})
 	}
 	if err := p.pace(ctx, from.size); err != nil {
 		return err

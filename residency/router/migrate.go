@@ -60,6 +60,13 @@ func (r *Router) Migrate(ctx context.Context, plan *MigrationPlan, opts *Migrate
 	if d, err := plan.digest(); err != nil || d != plan.Digest {
 		return nil, ErrPlan
 	}
+	ctx, end := r.seen.Begin(ctx, opMigrate, true)
+	report, err := r.carryPlanOut(ctx, plan, opts)
+	end(err)
+	return report, err
+}
+
+func (r *Router) carryPlanOut(ctx context.Context, plan *MigrationPlan, opts *MigrateOptions) (*MigrationReport, error) {
 	if err := r.follow(ctx); err != nil {
 		return nil, err
 	}
@@ -73,6 +80,13 @@ func (r *Router) Migrate(ctx context.Context, plan *MigrationPlan, opts *Migrate
 // ResumeMigrations goes on with the migration that is under way, and deletes what earlier ones had to leave behind, as
 // far as that is possible now, and what killed writers have put there since. There is a report for each. See [Router.Migrate] for the errors.
 func (r *Router) ResumeMigrations(ctx context.Context, opts *MigrateOptions) ([]*MigrationReport, error) {
+	ctx, end := r.seen.Begin(ctx, opResume, true)
+	reports, err := r.resumeAll(ctx, opts)
+	end(err)
+	return reports, err
+}
+
+func (r *Router) resumeAll(ctx context.Context, opts *MigrateOptions) ([]*MigrationReport, error) {
 	if err := r.follow(ctx); err != nil {
 		return nil, err
 	}

@@ -192,7 +192,12 @@ func (b *bringing) copy(ctx context.Context, to *site, once bool) error {
 				return err
 			}
 		}
-		if err := b.undo(ctx, to); err != nil { // a deletion that has not seen the intent
+		// A deletion that has not seen the intent is noted for it, in case that this is killed before it undoes the copy.
+		del, err := r.deleting(ctx, b.home, b.key)
+		if err == nil && del != nil {
+			err = r.bury(ctx, del, &plan{home: b.home, try: []*site{b.home}})
+		}
+		if err != nil {
 			own.settle(false)
 			r.withdraw(ctx, own, []*site{to, b.home})
 			return err

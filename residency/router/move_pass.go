@@ -438,7 +438,7 @@ func (m *mover) reconsider(ctx context.Context, key string, v weight) (*movedEnt
 	if ok, err := m.r.writable(ctx, home); err != nil {
 		return nil, err
 	} else if !ok && len(v.others) > 0 {
-		return nil, m.r.denied([]string{"the home site"})
+		return nil, m.r.denied(ctx, []string{"the home site"})
 	}
 	for _, s := range v.others {
 		if gone, err := m.missed(ctx, key, opDelete, s); err != nil {

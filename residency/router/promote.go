@@ -37,6 +37,13 @@ func (r *Router) Promote(ctx context.Context, pr Promotion) (*ReconcileReport, e
 	if err := r.answerable(evidence.KindPromotion, evidence.Promotion{To: pr.Home, Person: pr.Person, Cause: pr.Cause}); err != nil {
 		return nil, err
 	}
+	ctx, end := r.seen.Begin(ctx, opPromote, true)
+	report, err := r.promote(ctx, pr, home)
+	end(err)
+	return report, err
+}
+
+func (r *Router) promote(ctx context.Context, pr Promotion, home *site) (*ReconcileReport, error) {
 	r.gate.Lock()
 	defer r.gate.Unlock()
 	// Whatever this router knew, the sites may know better. Until something was begun, a refusal leaves it as it was.
@@ -90,7 +97,7 @@ func (r *Router) mayPromote(ctx context.Context, home *site) error {
 		return err
 	}
 	if !r.canWrite(home, d) {
-		return &DeniedError{Decisions: map[string]residency.Decision{home.Name: d}, Lacks: []string{"the home site"}}
+		return r.refused(ctx, &DeniedError{Decisions: map[string]residency.Decision{home.Name: d}, Lacks: []string{"the home site"}})
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/carekeep/carekeep/internal/observe"
 	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/evidence"
 )
@@ -63,6 +64,12 @@ func (r *Router) setQuarantine(ctx context.Context, name string, q evidence.Quar
 		s.mu.Lock()
 		s.quarantine = rec
 		s.mu.Unlock()
+	}
+	if event := observe.Released; put > 0 || rec.Quarantined {
+		if rec.Quarantined {
+			event = observe.Quarantined
+		}
+		r.seen.Count(ctx, event, name, 1)
 	}
 	if put == 0 {
 		return fail(ErrTooFewSites, errs...)

@@ -126,7 +126,9 @@ func (r *Router) Reconcile(ctx context.Context, opts *ReconcileOptions) (*Reconc
 		p.limit = rate.NewLimiter(rate.Limit(n), n)
 	}
 	p.report.Cursor = p.o.After
+	ctx, end := r.seen.Begin(ctx, opReconcile, true)
 	err := p.reconcile(ctx)
+	end(err)
 	p.report.Ended = r.o.Now()
 	if eerr := r.evidence(ctx, evidence.KindReconcile, "", p.report.evidence(p.o.Deep)); err == nil {
 		err = eerr

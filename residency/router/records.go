@@ -245,21 +245,12 @@ func decode(data []byte, v any) error {
 
 // list calls f with the names below a prefix until it returns false.
 func (s *site) list(ctx context.Context, prefix string, f func(name string) bool) error {
-	it := s.Bucket.List(&blob.ListOptions{Prefix: prefix})
+	c := &cursor{s: s, opts: blob.ListOptions{Prefix: prefix}, size: pageSize}
 	for {
-		var o *blob.ListObject
-		err := s.call(ctx, "list", func(c context.Context) (err error) {
-			o, err = it.Next(c)
-			if isEOF(err) {
-				o, err = nil, nil
-			}
-			return err
-		})
-		if err != nil || o == nil {
+		o, err := c.peek(ctx)
+		if err != nil || o == nil || !f(o.Key) {
 			return err
 		}
-		if !f(o.Key) {
-			return nil
-		}
+		c.pass(o.Key)
 	}
 }

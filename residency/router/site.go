@@ -10,6 +10,7 @@ import (
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 
+	"github.com/carekeep/carekeep/internal/observe"
 	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/probe"
 )
@@ -69,6 +70,7 @@ const (
 // site is a Site at work.
 type site struct {
 	Site
+	seen *observe.Sites
 
 	mu       sync.Mutex
 	standing standing
@@ -90,9 +92,12 @@ type site struct {
 
 // call carries out a short request, within the site's timeout, and takes note of how it went.
 func (s *site) call(ctx context.Context, op string, f func(context.Context) error) error {
-	c, cancel := context.WithTimeout(ctx, s.Timeout)
+	c, end := s.seen.Request(ctx, s.Name, op)
+	c, cancel := context.WithTimeout(c, s.Timeout)
 	defer cancel()
-	return s.outcome(ctx, op, f(c))
+	err := s.outcome(ctx, op, f(c))
+	end(err)
+	return err
 }
 
 // outcome takes note of how a request went. It returns nil, the error of the caller's context, or a *SiteError.
