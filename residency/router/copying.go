@@ -36,6 +36,7 @@ type watched struct {
 // Read implements io.Reader.
 func (r *watched) Read(p []byte) (int, error) {
 	r.w.timer.Reset(r.w.timeout)
+	defer r.w.timer.Stop() // what becomes of the bytes is not the site's
 	return r.Reader.Read(p)
 }
 
@@ -45,6 +46,7 @@ func (s *site) open(ctx context.Context, key string, f func(r io.Reader, from *b
 	c, dog, stop := s.guarded(c)
 	defer stop()
 	r, err := s.Bucket.NewReader(c, key, nil)
+	dog.timer.Stop()
 	if err != nil {
 		err = s.outcome(ctx, "read", err)
 		end(err)

@@ -38,6 +38,11 @@
 // goes on, and writes fail with [ErrHomeDown] until it is back, or somebody promotes another site with
 // [Router.Promote]. A site that missed a promotion is neither read nor written until Reconcile has compared it.
 //
+// A site that is slow, or does not answer at all, is down when [Site].Timeout has passed without progress; what goes on, however
+// slowly, is not cut off. So a dead connection costs a write that time once in five minutes. Only a driver that does not return
+// when its context has ended, as one on a dead network disk may, is waited for without end: what it does could otherwise take
+// effect later.
+//
 // A site that is declared read-only gets no request that changes anything. What it misses is owed to it, as [Router.Status]
 // says, until it may be written.
 //

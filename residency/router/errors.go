@@ -96,7 +96,7 @@ type SiteError struct {
 // Error names the site, what was tried and the class of the error.
 func (e *SiteError) Error() string {
 	text := fmt.Sprint(e.Code)
-	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errShortRead, errOtherSize, errNotCurrent, errReadOnly} {
+	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errShortRead, errOtherSize, errNotCurrent, errReadOnly, errAborted} {
 		if errors.Is(e.err, known) {
 			text = strings.TrimPrefix(known.Error(), "router: ")
 		}
@@ -110,7 +110,7 @@ func (e *SiteError) Error() string {
 // Unwrap gives the error of this package or of the operating system that is behind it. It gives no error of a
 // provider and none of a context: a site's timeout is not the caller's.
 func (e *SiteError) Unwrap() error {
-	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errOtherRecord, errReadOnly} {
+	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errOtherRecord, errReadOnly, errAborted} {
 		if errors.Is(e.err, known) {
 			return known
 		}

@@ -47,7 +47,7 @@ func class(err error) string {
 		{ErrHomeDown, "home_down"}, {ErrTooFewSites, "too_few_sites"}, {ErrUnknown, "unknown"}, {ErrSuperseded, "superseded"},
 		{ErrUnfinished, "unfinished"}, {ErrConflict, "conflict"}, {ErrDiffering, "conflict"}, {ErrStale, "stale"}, {ErrMoving, "moving"},
 		{ErrDrill, "drill"}, {ErrReserved, "invalid"}, {ErrSites, "invalid"}, {ErrFirst, "first"}, {ErrForeign, "foreign"},
-		{ErrOtherSite, "foreign"}, {ErrOtherSubject, "foreign"}, {ErrStalled, "stalled"}, {errReadOnly, "read_only"},
+		{ErrOtherSite, "foreign"}, {ErrOtherSubject, "foreign"}, {ErrStalled, "stalled"}, {errReadOnly, "read_only"}, {errAborted, "given_up"},
 	} {
 		if errors.Is(err, c.err) {
 			return c.word

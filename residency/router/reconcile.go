@@ -361,7 +361,7 @@ func (r *Router) welcome(ctx context.Context, s *site) error {
 		return err
 	}
 	s.setStanding(current, nil)
-	s.answered()
+	s.recovered()
 	return nil
 }
 

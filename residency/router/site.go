@@ -36,8 +36,16 @@ type Site struct {
 	// of another epoch can be put there, such a place is not read after a promotion or a migration, until it may be
 	// written and was reconciled. The first opening of a router needs places that may be written.
 	ReadOnly bool
-	// Timeout is how long the place may make no progress with a request; default one minute. A provider's driver
-	// must give up when its context ends: a call that does not return, as on a dead network disk, cannot be ended.
+	// Timeout is how long the place may make no progress with a request; default one minute, which is longer than the retries
+	// of providers' clients take and short beside a backup. After it the request's context ends, the place counts as down
+	// ([ErrStalled]) and is not asked for five minutes by what can do without it. It bounds a short request (a look, a deletion,
+	// a record, a page of a listing, a probe) as a whole. Of an upload or a download it bounds the time between two reads:
+	// one that goes on may take as long as it takes. As drivers take bytes before they have sent them, the end of an upload has
+	// a second more for each 64 KiB that may still be on their way, which are the last 32 MiB, or what
+	// blob.WriterOptions lets a driver buffer; so with the default an upload into a black hole ends within ten minutes.
+	//
+	// A request that has begun is waited for, so that it takes no effect afterwards. A driver must give up when its context
+	// ends: a call that does not return, as of a system call on a dead network disk, cannot be ended, and nor can what waits.
 	Timeout time.Duration
 	// Probe, if not nil, finds out where the bucket really is. It is asked when the router is opened and every
 	// [Options.ProbeEvery]. The rules judge what it observes, with what Target declares where the provider does not
@@ -126,7 +134,17 @@ func (s *site) outcome(ctx context.Context, op string, err error) error {
 	return e
 }
 
+// answered notes that the site is up; but one that stalled rests to the end, because it may answer requests of another kind.
 func (s *site) answered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !errors.Is(s.last, ErrStalled) || !time.Now().Before(s.until) {
+		s.failures, s.until, s.last = 0, time.Time{}, nil
+	}
+}
+
+// recovered ends the site's rest.
+func (s *site) recovered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failures, s.until, s.last = 0, time.Time{}, nil
@@ -137,6 +155,9 @@ func (s *site) failed(err error) {
 	defer s.mu.Unlock()
 	s.last = err
 	pause := min(firstPause<<min(s.failures, 8), longPause)
+	if errors.Is(err, ErrStalled) {
+		pause = longPause // to find out costs the whole timeout
+	}
 	s.failures++
 	s.until = time.Now().Add(pause)
 }
