@@ -38,7 +38,7 @@ func (r *Repo) SnapshotsAt(ctx context.Context) (refs []format.SnapRef, at ledge
 	if n := len(st.Snapshots); n > 0 {
 		last = st.Snapshots[n-1].Seq
 	}
-	sure = !slices.ContainsFunc(r.ledger.Damage(), func(d ledger.Damage) bool { return d.Seq > last && !d.Vouched })
+	sure = !slices.ContainsFunc(r.ledger.Damage(), func(d ledger.Damage) bool { return d.Seq > last && d.InDoubt() })
 	return st.Snapshots, at, sure, nil
 }
 

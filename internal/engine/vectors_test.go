@@ -308,7 +308,7 @@ func checkCollected(t *testing.T, bucket *blob.Bucket, suite seal.Suite, l *ledg
 func collected(t *testing.T, bucket *blob.Bucket, l *ledger.Ledger) (condemned, swept []string) {
 	there, st := keys(t, bucket), l.State()
 	condemned, swept = []string{}, []string{}
-	require.NoError(t, l.Condemned(t.Context(), st.Condemned, 0, func(seq uint64, _ int64, c *format.Condemn) error {
+	_, err := l.Condemned(t.Context(), st.Condemned, 0, func(seq uint64, _ int64, c *format.Condemn) error {
 		for _, o := range c.Objects {
 			if _, ok := there[o.Key()]; ok {
 				require.Greater(t, seq, st.Swept)
@@ -319,7 +319,8 @@ func collected(t *testing.T, bucket *blob.Bucket, l *ledger.Ledger) (condemned, 
 			}
 		}
 		return nil
-	}))
+	})
+	require.NoError(t, err)
 	slices.Sort(condemned)
 	slices.Sort(swept)
 	return condemned, swept
