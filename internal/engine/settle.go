@@ -61,6 +61,7 @@ type Settled struct {
 	// that is Unknown, too.
 	RecordLost bool
 	Recorded   time.Time // when the record was made that counts now; zero if there is none
+	Relisted   int64     // lists that were made anew, because an entry is lost that told where content had gone
 	Located    int64     // packs that a snapshot needs, and that no index segment named but one found by listing
 }
 
@@ -73,7 +74,7 @@ type settling struct {
 	state    format.State
 	live     objectSet // packs and sessions that the snapshots need
 	present  objectSet // of these, what the store has
-	segments []format.Segment
+	found    []format.Segment // that the state does not name; nil before anybody looked
 	rep      *Settled
 }
 
@@ -205,6 +206,11 @@ func (s *settling) snapshots() {
 	}
 	add := func(r format.SnapRef) {
 		_, dealt := v.Condemned[refsObject(r.Refs)]
+		// As trusted, it may have another list since; as this process has it, only if that is gone.
+		if list, ok := v.Lists[r.ID]; ok && (dealt || slices.Contains(v.Trusted.Snapshots, r)) {
+			r.Refs = list
+			_, dealt = v.Condemned[refsObject(list)]
+		}
 		switch {
 		case lost(r), dealt:
 		case v.Forgotten[r.ID]:
@@ -279,23 +285,9 @@ func (s *settling) keySlots(ctx context.Context) error {
 // needs finds out what the snapshots need, and what of it the store has.
 func (s *settling) needs(ctx context.Context) error {
 	s.live, s.present = objectSet{}, objectSet{}
-	refs := newRefsReader(s.r.store, nil)
-	list := func(i int) format.Hash { return s.state.Snapshots[i].Refs }
-	err := refs.each(ctx, len(s.state.Snapshots), list, func(_ int, l refsList, err error) error {
-		if err != nil && isDamage(err) {
-			return nil // the check finds it as well
-		}
-		for _, o := range l.objects {
-			s.live[o] = struct{}{}
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
 	for _, prefix := range []string{"p/", "m/", "sess/"} {
 		err := s.r.store.List(ctx, prefix, func(l store.Listed) error {
-			if o, ok := parseKey(l.Key); ok && s.live.has(o) {
+			if o, ok := parseKey(l.Key); ok {
 				s.present[o] = struct{}{}
 			}
 			return nil
@@ -304,14 +296,52 @@ func (s *settling) needs(ctx context.Context) error {
 			return err
 		}
 	}
-	var missed []format.Object // by the listing, which may lag
+	var broken []int
+	err := s.lists(ctx, func(i int, l refsList, err error) error {
+		if err != nil {
+			broken = append(broken, i)
+			return final(ctx, err)
+		}
+		for _, o := range l.objects {
+			s.live[o] = struct{}{}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.confirm(ctx); err != nil {
+		return err
+	}
+	err = s.lists(ctx, func(i int, l refsList, err error) error {
+		gone := func(o format.Object) bool { return isPack(o) && !s.there(o) }
+		if err == nil && slices.ContainsFunc(l.objects, gone) {
+			broken = append(broken, i)
+		}
+		return final(ctx, err)
+	})
+	if err != nil || len(broken) == 0 {
+		return err
+	}
+	return s.relist(ctx, broken)
+}
+
+// lists reads the lists of the snapshots.
+func (s *settling) lists(ctx context.Context, f func(int, refsList, error) error) error {
+	list := func(i int) format.Hash { return s.state.Snapshots[i].Refs }
+	return newRefsReader(s.r.store, nil).each(ctx, len(s.state.Snapshots), list, f)
+}
+
+// confirm asks for what is needed and a listing did not show, which may lag.
+func (s *settling) confirm(ctx context.Context) error {
+	var missed []format.Object
 	for o := range s.live {
-		if !s.present.has(o) && o.Type != format.TypeIndex {
+		if !s.present.has(o) {
 			missed = append(missed, o)
 		}
 	}
 	there := make([]bool, len(missed))
-	err = each(ctx, len(missed), checkRequests, func(ctx context.Context, i int) (err error) {
+	err := each(ctx, len(missed), checkRequests, func(ctx context.Context, i int) (err error) {
 		there[i], err = s.r.store.Exists(ctx, missed[i].Key())
 		return err
 	})
@@ -323,7 +353,9 @@ func (s *settling) needs(ctx context.Context) error {
 	return err
 }
 
-// there reports whether a pack is needed, and can be relied on from here on.
+func isPack(o format.Object) bool { return o.Type == format.TypeData || o.Type == format.TypeMetadata }
+
+// there reports whether the store has a pack that can be relied on from here on.
 func (s *settling) there(o format.Object) bool {
 	session := format.Object{Type: format.TypeSession, Session: o.Session}
 	for _, x := range []format.Object{o, session} {
@@ -331,7 +363,7 @@ func (s *settling) there(o format.Object) bool {
 			return false
 		}
 	}
-	return s.live.has(o)
+	return true
 }
 
 // index writes new index segments of what the snapshots need. Nothing else is left for a run to rely on: that is what a
@@ -339,7 +371,7 @@ func (s *settling) there(o format.Object) bool {
 func (s *settling) index(ctx context.Context) error {
 	unknown := objectSet{} // packs that no segment names
 	for o := range s.live {
-		if o.Type != format.TypeSession && s.there(o) {
+		if isPack(o) && s.there(o) {
 			unknown[o] = struct{}{}
 		}
 	}
@@ -388,16 +420,32 @@ func final(ctx context.Context, err error) error {
 // that is lost, on which later ones have built.
 func (s *settling) locate(ctx context.Context, unknown objectSet, sources *[]format.Segment) error {
 	wanted := cloneSet(unknown)
+	others, err := s.others(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range others {
+		if err := s.source(ctx, d, wanted, unknown, sources); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// others returns the segments that the store has and the state does not name.
+func (s *settling) others(ctx context.Context) ([]format.Segment, error) {
+	if s.found != nil {
+		return s.found, nil
+	}
 	known := map[format.Hash]bool{}
 	for _, d := range s.survey.State.Segments {
 		known[d.Hash] = true
 	}
+	found := []format.Segment{}
 	for _, d := range s.survey.Trusted.Segments {
 		if !known[d.Hash] {
 			known[d.Hash] = true
-			if err := s.source(ctx, d, wanted, unknown, sources); err != nil {
-				return err
-			}
+			found = append(found, d)
 		}
 	}
 	var names []format.Hash
@@ -408,16 +456,13 @@ func (s *settling) locate(ctx context.Context, unknown objectSet, sources *[]for
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, name := range names {
-		if len(unknown) == 0 {
-			break
-		}
 		d, err := s.r.index.Identify(ctx, name)
 		if err != nil {
 			if err := final(ctx, err); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
@@ -425,16 +470,15 @@ func (s *settling) locate(ctx context.Context, unknown objectSet, sources *[]for
 		if w := s.state.Enrolment.Writers; len(w) == 1 {
 			d.Writer = ledger.SignerID(w[0])
 		}
-		if err := s.source(ctx, d, wanted, unknown, sources); err != nil {
-			return err
-		}
+		found = append(found, d)
 	}
-	return nil
+	s.found = found
+	return found, nil
 }
 
 // rewrite merges the segments of each writer into new ones, without the places that nothing needs.
 func (s *settling) rewrite(ctx context.Context, sources []format.Segment) error {
-	drop := func(p *format.PackRef) bool { return !s.there(object(*p)) }
+	drop := func(p *format.PackRef) bool { o := object(*p); return !s.live.has(o) || !s.there(o) }
 	for len(sources) > 0 {
 		me := sources[0].Writer
 		other := func(d format.Segment) bool { return d.Writer != me }

@@ -101,3 +101,38 @@ func TestSettle(t *testing.T) {
 var _ = source.FromFS
 var _ = faultstore.On
 var _ = time.Hour
+
+// TestSettleMovedContent: a condemn entry is lost, and what it condemned is deleted. It alone told where content was moved
+// to; nothing of that is lost.
+func TestSettleMovedContent(t *testing.T) {
+	t.Parallel()
+	x := newScene(t)
+	for i := range 4 { // several packs to be moved into one
+		x.must(x.main(), "s", some(uint64(i), 20))
+	}
+	gone := x.must(x.main(), "t", some(9, 20))
+	x.forget(gone)
+	before := x.main().Head().Seq
+	rep := x.compact(engine.CompactOptions{Grace: time.Nanosecond, Abandoned: time.Nanosecond, Workers: 1})
+	require.Positive(t, rep.Rewritten)
+	require.Positive(t, rep.Deleted)
+	after := x.main().Head().Seq
+	require.Greater(t, after, before+1)
+	x.must(x.main(), "u", some(3, 22))
+	for lost := before + 1; lost <= after; lost++ {
+		y := &scene{t, x.truth.clone(), x.s.Clone()}
+		y.rot(lost)
+		_, err := y.main().Compact(t.Context(), later)
+		require.Error(t, err)
+		_, err = y.main().Settle(t.Context(), nil, nil)
+		var e *engine.LossError
+		require.ErrorAs(t, err, &e)
+		t.Log(lost, e)
+		rep := y.settle(lost)
+		require.Empty(t, rep.Damaged)
+		y.quiet(1)
+		y.sound()
+		y.must(y.main(), "s", some(1, 20))
+		y.sound()
+	}
+}

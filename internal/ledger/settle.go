@@ -50,16 +50,17 @@ type Survey struct {
 	Accepted []uint64
 	// Recorded is the newest forget entry that can be read; 0 for none.
 	Recorded uint64
-	// Forgotten and Condemned are what entries say that the administrator has signed and Trusted does not take,
-	// because of what was lost before them.
+	// Forgotten, Lists and Condemned are what entries say that the administrator has signed, on which others have built,
+	// and which Trusted does not take for want of what was lost before them.
 	Forgotten map[format.SnapID]bool
+	Lists     map[format.SnapID]format.Hash
 	Condemned map[format.Object]struct{}
 }
 
 // Survey reads the whole log, of which some slots may be lost, and says what has to be known to settle it. The
 // ledger must be refreshed.
 func (l *Ledger) Survey(ctx context.Context) (*Survey, error) {
-	s := &Survey{Forgotten: map[format.SnapID]bool{}, Condemned: map[format.Object]struct{}{}}
+	s := &Survey{Forgotten: map[format.SnapID]bool{}, Lists: map[format.SnapID]format.Hash{}, Condemned: map[format.Object]struct{}{}}
 	s.State, s.Head = l.At()
 	t, _, err := l.trusted(ctx, s.Head)
 	if errors.Is(err, errAltered) {
@@ -120,6 +121,9 @@ func (l *Ledger) overlooked(ctx context.Context, seq uint64, s *Survey) error {
 		c, err := format.DecodeCondemn(e.Body)
 		if err != nil {
 			return nil
+		}
+		for _, n := range c.Refs {
+			s.Lists[n.ID] = n.Refs
 		}
 		for _, o := range c.Objects {
 			s.Condemned[o] = struct{}{}
