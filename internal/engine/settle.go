@@ -101,48 +101,57 @@ func (r *Repo) Settle(ctx context.Context, slots []uint64, faulty []format.SnapI
 	}
 	defer end()
 	for try := 1; ; try++ {
-		rep, err = r.settleOnce(ctx, op, slots, faulty)
+		var at ledger.Pin
+		rep, at, err = r.settleOnce(ctx, op, slots, faulty)
 		if cerr := context.Cause(ctx); err != nil && cerr != nil {
 			return nil, cerr
 		}
-		if !errors.Is(err, ledger.ErrMoved) || try == attempts {
-			return rep, err
+		if err == nil {
+			return rep, nil
+		}
+		if try == attempts {
+			return nil, err
+		}
+		// What was found lost may have been given back, or the log settled, by somebody who was faster.
+		if r.ledger.Refresh(ctx) != nil || r.ledger.Head() == at && !errors.Is(err, ledger.ErrMoved) {
+			return nil, err
 		}
 	}
 }
 
-func (r *Repo) settleOnce(ctx context.Context, op *observe.Operation, slots []uint64, faulty []format.SnapID) (*Settled, error) {
+func (r *Repo) settleOnce(ctx context.Context, op *observe.Operation, slots []uint64, faulty []format.SnapID) (_ *Settled, at ledger.Pin, _ error) {
 	op.Phase("log")
 	if err := r.ledger.Refresh(ctx); err != nil {
-		return nil, err
+		return nil, at, err
 	}
 	survey, err := r.ledger.Survey(ctx)
 	if err != nil {
-		return nil, err
+		return nil, r.ledger.Head(), err
 	}
+	at = survey.Head
 	s := &settling{r: r, op: op, survey: survey, rep: &Settled{}}
 	verdict := s.slots(slots)
 	if len(verdict.Sound) > 0 {
-		return nil, verdict
+		return nil, at, verdict
 	}
 	if len(s.lost) == 0 {
 		if len(slots) == 0 {
-			return nil, errNothingLost
+			return nil, at, errNothingLost
 		}
 		s.rep.Again, s.rep.Slots = true, slots
-		return s.rep, s.recorded(ctx)
+		return s.rep, at, s.recorded(ctx)
 	}
 	if err := s.make(ctx); err != nil {
-		return nil, err
+		return nil, at, err
 	}
 	if err := s.verify(ctx, faulty, verdict); err != nil {
-		return nil, err
+		return nil, at, err
 	}
 	if len(verdict.Sound)+len(verdict.Unnamed) > 0 {
-		return nil, verdict
+		return nil, at, verdict
 	}
 	op.Phase("commit")
-	return s.rep, s.commit(ctx)
+	return s.rep, at, s.commit(ctx)
 }
 
 // slots compares the slots that are named with those that are lost.
