@@ -67,15 +67,15 @@ type Settled struct {
 
 // settling is one attempt to settle the log.
 type settling struct {
-	r        *Repo
-	op       *observe.Operation
-	survey   *ledger.Survey
-	lost     map[uint64]bool
-	state    format.State
-	live     objectSet // packs and sessions that the snapshots need
-	present  objectSet // of these, what the store has
-	found    []format.Segment // that the state does not name; nil before anybody looked
-	rep      *Settled
+	r       *Repo
+	op      *observe.Operation
+	survey  *ledger.Survey
+	lost    map[uint64]bool
+	state   format.State
+	live    objectSet        // packs and sessions that the snapshots need
+	present objectSet        // of these, what the store has
+	found   []format.Segment // that the state does not name; nil before anybody looked
+	rep     *Settled
 }
 
 // Settle accepts the loss of slots of the log that hold no valid entry, and writes down what the log adds up to without

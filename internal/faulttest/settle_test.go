@@ -1,6 +1,7 @@
 package faulttest
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -356,10 +357,51 @@ func TestSettleNamedSnapshot(t *testing.T) {
 	x.sound()
 }
 
+// TestSettleBesideSweeper: a collector has read an entry that condemned a pack, and is about to delete it, when that entry is
+// lost. Once the log is settled no run relies on the pack.
+func TestSettleBesideSweeper(t *testing.T) {
+	t.Parallel()
+	x := newScene(t)
+	f := some(1, 20)
+	a := x.must(x.main(), "one", f)
+	g := files{}
+	for name, b := range f {
+		g["e"+name] = b
+	}
+	x.must(x.main(), "more", g)             // which keeps the session of the first
+	for i := range ledger.CheckpointEvery { // so that one segment names the packs of many
+		x.must(x.main(), "other", some(2, 3+i))
+	}
+	x.forget(a)
+	seq := x.main().Head().Seq + 1
+	require.Positive(t, x.compact(later).Condemned)
+	x.must(x.main(), "other", some(2, 3))
+	settled := false
+	b := x.beside(faultstore.On(faultstore.Delete, "m/"), func() faultstore.Fault {
+		x.rot(seq)
+		x.settle(seq)
+		x.must(x.main(), "two", f)
+		settled = true
+		return faultstore.Fault{}
+	})
+	o := later
+	o.Grace = time.Nanosecond
+	_, _ = x.open(b, key("main"), "").Compact(t.Context(), o)
+	require.True(t, settled)
+	x.quiet(1)
+	x.sound()
+}
+
 // TestSettleDamagedSnapshot: beside an entry a pack is lost. The snapshots that need it have to be named; they stay, for what
 // is left of them. The next run of a host that remembers the pack stores what was in it again.
 func TestSettleDamagedSnapshot(t *testing.T) {
 	t.Parallel()
+	for _, of := range []format.Type{format.TypeData, format.TypeMetadata} {
+		t.Run(string(rune(of)), func(t *testing.T) { settleDamaged(t, of) })
+	}
+}
+
+func settleDamaged(t *testing.T, of format.Type) {
 	x := newScene(t)
 	host := t.TempDir()
 	x.must(x.main(), "other", some(2, 3))
@@ -375,24 +417,44 @@ func TestSettleDamagedSnapshot(t *testing.T) {
 	list, err := x.main().Refs(t.Context(), refs[1].Refs)
 	require.NoError(t, err)
 	require.Equal(t, a, refs[1].ID)
+	var ids []format.SnapID // of those that need what is gone: a, and what may share a node with it
+	var names []string
+	for _, ref := range refs {
+		other, err := x.main().Refs(t.Context(), ref.Refs)
+		require.NoError(t, err)
+		if slices.ContainsFunc(other, func(o format.Object) bool { return o.Type == of && slices.Contains(list, o) }) {
+			ids, names = append(ids, ref.ID), append(names, ref.ID.String())
+		}
+	}
+	require.Contains(t, ids, a)
 	for _, o := range list {
-		if o.Type == format.TypeData {
+		if o.Type == of {
 			x.s.Remove(o.Key())
 		}
 	}
 	slots := []uint64{seq}
-	x.refused(nil, nil, format.EntryKey(seq), a.String())
-	x.refused(slots, nil, a.String())
-	_, err = x.main().Settle(t.Context(), slots, []format.SnapID{a, refs[0].ID})
+	x.refused(nil, nil, append([]string{format.EntryKey(seq)}, names...)...)
+	x.refused(slots, nil, names...)
+	_, err = x.main().Settle(t.Context(), slots, append(slices.Clone(ids), format.SnapID{1}))
 	var e *engine.LossError
 	require.ErrorAs(t, err, &e)
-	require.Equal(t, []string{refs[0].ID.String()}, e.Sound)
-	rep, err := x.main().Settle(t.Context(), slots, []format.SnapID{a})
+	require.Equal(t, []string{format.SnapID{1}.String()}, e.Sound)
+	rep, err := x.main().Settle(t.Context(), slots, ids)
 	require.NoError(t, err)
-	require.Equal(t, []format.SnapID{a}, rep.Damaged)
+	require.Equal(t, ids, rep.Damaged)
+	before := x.s.Clone()
 	x.must(x.open(x.s.Bucket(), key("main"), host), "one", f)
+	x.forget(ids...)
+	x.sound()
+	x.quiet(1)
+	x.s = before // where nobody remembers anything
+	x.truth = newTruth()
 	x.must(x.main(), "one", f)
-	x.forget(a)
+	for _, r := range refs {
+		if r.ID != other {
+			x.forget(r.ID)
+		}
+	}
 	x.sound()
 	x.quiet(1)
 }
