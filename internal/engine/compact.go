@@ -300,7 +300,7 @@ func (c *collector) sweep(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return lostEntry(err)
 	}
 	whole := true
 	for _, b := range slices.Backward(batches) {

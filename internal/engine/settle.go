@@ -20,6 +20,14 @@ import (
 // waysOut is what to do about an entry of the log that cannot be read.
 const waysOut = "bring that object back from a copy of the store, or accept its loss"
 
+// lostEntry says what to do about an error of reading an entry, if that is lost.
+func lostEntry(err error) error {
+	if errors.Is(err, ledger.ErrAltered) || errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("%w: %w: %s", ErrDamaged, err, waysOut)
+	}
+	return err
+}
+
 // LossError refuses to give up what was named, because it is not just what is lost.
 type LossError struct {
 	Unnamed []string // lost as well: slots of the log, by the names of their objects, and ids of snapshots

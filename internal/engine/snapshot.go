@@ -49,7 +49,7 @@ func (r *Repo) Snapshot(ctx context.Context, ref format.SnapRef) (*Snapshot, err
 	}
 	e, err := r.ledger.Entry(ctx, ref)
 	if err != nil {
-		return nil, err
+		return nil, lostEntry(err)
 	}
 	c, err := format.DecodeCommit(e.Body)
 	if err != nil {

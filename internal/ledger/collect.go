@@ -97,14 +97,14 @@ func (l *Ledger) Condemned(ctx context.Context, newest, since uint64, f func(seq
 			return at, nil
 		}
 		if e.Kind != format.KindCondemn {
-			return 0, fmt.Errorf("log entry %d: %w: it condemns nothing", at, errAltered)
+			return 0, fmt.Errorf("log entry %d: %w: it condemns nothing", at, ErrAltered)
 		}
 		c, err := format.DecodeCondemn(e.Body)
 		if err != nil {
 			return 0, fmt.Errorf("log entry %d: %w", at, err)
 		}
 		if c.Previous >= at {
-			return 0, fmt.Errorf("log entry %d: %w", at, errAltered)
+			return 0, fmt.Errorf("log entry %d: %w", at, ErrAltered)
 		}
 		if err := f(at, e.Time, c); err != nil {
 			return 0, err
@@ -124,7 +124,7 @@ func (l *Ledger) Trusted(ctx context.Context) (_ *Ledger, base uint64, _ error) 
 		return nil, 0, err
 	}
 	if !sameState(t.state, st) {
-		return nil, 0, fmt.Errorf("commit log: %w", errContradicts)
+		return nil, 0, fmt.Errorf("commit log: %w; an entry may be lost, which a check names", errContradicts)
 	}
 	return t, base, nil
 }
@@ -149,12 +149,12 @@ func (l *Ledger) trusted(ctx context.Context, head Pin) (_ *Ledger, base uint64,
 			break
 		}
 		if base == 0 {
-			return nil, 0, fmt.Errorf("commit log: entry 0: %w", errAltered)
+			return nil, 0, fmt.Errorf("commit log: entry 0: %w", ErrAltered)
 		}
 		at = base - 1
 	}
 	if t.head != head {
-		return nil, 0, fmt.Errorf("commit log: entry %d: %w", head.Seq, errAltered)
+		return nil, 0, fmt.Errorf("commit log: entry %d: %w", head.Seq, ErrAltered)
 	}
 	return t, base, nil
 }

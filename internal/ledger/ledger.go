@@ -43,6 +43,8 @@ var (
 	ErrNoLog = errors.New("the repository has no commit log")
 	// ErrRolledBack: the store shows an older or another log than this host has seen.
 	ErrRolledBack = errors.New("the store's commit log is older than, or not the one, this host has seen before")
+	// ErrAltered: a slot does not hold what was committed there.
+	ErrAltered = errors.New("the store returned other bytes than were committed")
 	// ErrMoved: others have added entries since the one that a proposal was made after.
 	ErrMoved = errors.New("the commit log has moved on")
 )
@@ -361,7 +363,7 @@ func (l *Ledger) SignedByAdmin(ctx context.Context, seq uint64) (*format.LogEntr
 	}
 	e, err := l.signedByAdmin(seq, object)
 	if err != nil {
-		return nil, fmt.Errorf("log entry %d: %w: %w", seq, errAltered, err)
+		return nil, fmt.Errorf("log entry %d: %w: %w", seq, ErrAltered, err)
 	}
 	return e, nil
 }
@@ -373,13 +375,11 @@ func (l *Ledger) Entry(ctx context.Context, ref format.SnapRef) (*format.LogEntr
 		return nil, fmt.Errorf("log entry %d: %w", ref.Seq, err)
 	}
 	if sha256.Sum256(object) != ref.Hash {
-		return nil, fmt.Errorf("log entry %d: %w", ref.Seq, errAltered)
+		return nil, fmt.Errorf("log entry %d: %w", ref.Seq, ErrAltered)
 	}
 	e, _, _, err := format.DecodeLogEntry(object)
 	return e, err
 }
-
-var errAltered = errors.New("the store returned other bytes than were committed")
 
 // would reports whether an entry about to be written would be taken by every reader.
 func (l *Ledger) would(e *format.LogEntry, object []byte) error {

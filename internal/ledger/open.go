@@ -125,7 +125,7 @@ func (l *Ledger) load(ctx context.Context, head uint64) error {
 			return l.follow(ctx, base+1, head)
 		}
 		if base == 0 {
-			return fmt.Errorf("commit log: entry 0: %w: the repository cannot be opened without it; take it from another copy", errAltered)
+			return fmt.Errorf("commit log: entry 0: %w: the repository cannot be opened without it; take it from another copy", ErrAltered)
 		}
 		at = base - 1
 	}
@@ -266,13 +266,13 @@ func (l *Ledger) Verify(ctx context.Context) ([]Damage, error) {
 		return nil, err
 	}
 	if !ok {
-		return nil, fmt.Errorf("commit log: entry 0: %w", errAltered)
+		return nil, fmt.Errorf("commit log: entry 0: %w", ErrAltered)
 	}
 	if err := v.follow(ctx, 1, head.Seq); err != nil {
 		return nil, err
 	}
 	if v.head != head {
-		return v.allDamage(), fmt.Errorf("commit log: entry %d: %w", head.Seq, errAltered)
+		return v.allDamage(), fmt.Errorf("commit log: entry %d: %w", head.Seq, ErrAltered)
 	}
 	if !sameState(v.state, st) {
 		return v.allDamage(), fmt.Errorf("commit log: %w", errContradicts)

@@ -63,7 +63,7 @@ func (l *Ledger) Survey(ctx context.Context) (*Survey, error) {
 	s := &Survey{Forgotten: map[format.SnapID]bool{}, Lists: map[format.SnapID]format.Hash{}, Condemned: map[format.Object]struct{}{}}
 	s.State, s.Head = l.At()
 	t, _, err := l.trusted(ctx, s.Head)
-	if errors.Is(err, errAltered) {
+	if errors.Is(err, ErrAltered) {
 		return nil, fmt.Errorf("%w: this process has read what is lost: open the repository anew, on a host that remembers nothing of it", err)
 	}
 	if err != nil {
@@ -136,7 +136,7 @@ func (l *Ledger) overlooked(ctx context.Context, seq uint64, s *Survey) error {
 func (l *Ledger) surveyAll(ctx context.Context, s *Survey) (records []uint64, _ error) {
 	v := &Ledger{c: l.c}
 	if ok, _, err := v.start(ctx, 0); err != nil || !ok {
-		return nil, errors.Join(err, fmt.Errorf("commit log: entry 0: %w", errAltered))
+		return nil, errors.Join(err, fmt.Errorf("commit log: entry 0: %w", ErrAltered))
 	}
 	v.look = func(e *format.LogEntry) {
 		if e.Kind == format.KindForget {
@@ -219,7 +219,7 @@ func (l *Ledger) committed(ctx context.Context, ref format.SnapRef) (sound bool,
 
 // transient returns an error that says nothing of what a slot holds, and nil for one that says it is not what it was.
 func transient(err error) error {
-	if errors.Is(err, store.ErrNotFound) || errors.Is(err, errAltered) || errors.Is(err, format.ErrMalformed) {
+	if errors.Is(err, store.ErrNotFound) || errors.Is(err, ErrAltered) || errors.Is(err, format.ErrMalformed) {
 		return nil
 	}
 	return err
