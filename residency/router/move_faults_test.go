@@ -120,13 +120,28 @@ func TestTwoAtOnce(t *testing.T) {
 			won[i%2]++
 			continue
 		}
-		require.True(t, errors.Is(err, router.ErrMoving) || errors.Is(err, router.ErrStale), "%v", err)
+		require.True(t, errors.Is(err, router.ErrMoving) || errors.Is(err, router.ErrStale), "%d: %v; %v", i, err, errs)
 	}
 	require.Len(t, won, 1, "one of the two plans: %v", errs)
 	for _, n := range won {
 		require.Equal(t, 3, n, "all processes that carry it out: %v", errs)
 	}
 	require.NoError(t, moved(w, reported, "b"))
+}
+
+// A plan of a router that has not noticed that another migration came to its end begins no second set of sites.
+func TestAPlanBesideAMoveThatHasEnded(t *testing.T) {
+	w := newMoveWorld(t, 2, "a", "b", "c", "d")
+	behind := w.open()
+	reported := seed(t, behind, 5)
+	late := planned(t, behind, migration("b", "d"))
+	other := w.open()
+	_, err := other.Migrate(t.Context(), planned(t, other, migration("b", "c")), nil)
+	require.NoError(t, err)
+	_, err = behind.Migrate(t.Context(), late, nil)
+	require.ErrorIs(t, err, router.ErrStale)
+	require.NoError(t, moved(w, reported, "b"))
+	require.NoError(t, w.open().Bucket().WriteAll(t.Context(), "after", []byte("x"), nil))
 }
 
 func TestAPlanThatIsStaleOrAlteredIsRefused(t *testing.T) {
