@@ -14,6 +14,7 @@ import (
 	"github.com/carekeep/carekeep/internal/engine"
 	"github.com/carekeep/carekeep/internal/format"
 	"github.com/carekeep/carekeep/internal/ledger"
+	"github.com/carekeep/carekeep/internal/source"
 	"github.com/carekeep/carekeep/rotation"
 )
 
@@ -443,9 +444,16 @@ func (r *Repository) Compact(ctx context.Context, opts *CompactOptions) (*Compac
 	if opts == nil {
 		opts = &CompactOptions{}
 	}
+	locked := opts.LockedUntil
+	if locked != nil {
+		locked = func(ctx context.Context, key string) (_ time.Time, err error) {
+			defer source.Recover(&err)
+			return opts.LockedUntil(ctx, key)
+		}
+	}
 	rep, err := r.e.Compact(ctx, engine.CompactOptions{
 		Grace: opts.Grace, Abandoned: opts.Abandoned, Waste: opts.Waste, Shred: opts.Shred, Memory: opts.Memory,
-		Workers: opts.Workers, DryRun: opts.DryRun, LockedUntil: opts.LockedUntil,
+		Workers: opts.Workers, DryRun: opts.DryRun, LockedUntil: locked,
 	})
 	if rep == nil {
 		return nil, fmt.Errorf("backup: compact: %w", err)
