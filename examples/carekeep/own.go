@@ -207,4 +207,3 @@ func (a *app) tell(code, text, path string) {
 	}
 	fmt.Fprintln(a.stderr, "carekeep:", text)
 }
-
