@@ -3,7 +3,7 @@
 //
 //	carekeep init      --repo R
 //	carekeep backup    --repo R PATH... [--stdin NAME] [--label k=v] [--exclude GLOB] [--full-read]
-//	carekeep snapshots --repo R
+//	carekeep snapshots --repo R [--host HOST] [--name NAME] [--label k=v]
 //	carekeep ls        --repo R SNAPSHOT [PATH]
 //	carekeep cat       --repo R SNAPSHOT PATH
 //	carekeep diff      --repo R OLD NEW
@@ -19,7 +19,8 @@
 //	carekeep sites     --sites F exit plan SITE | exit drill SITE --at NAME
 //	carekeep sites     --sites F evidence --out FILE | register --out FILE.html
 //
-// R is a folder or a URL of file, s3, gs or azblob. SNAPSHOT is an id, the beginning of one, or "latest".
+// R is a folder or a URL of file, s3, gs or azblob. SNAPSHOT is an id, the beginning of one, or "latest", which is the
+// newest of all; with --host, --name or --label the newest of those that "snapshots" lists with the same options.
 //
 // With --sites F instead of --repo R, every command works on several sites as one: F says whose data it is, where the
 // sites are and who runs them, and each write goes only where the rules of package residency let it. What is denied is
