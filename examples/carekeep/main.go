@@ -217,10 +217,21 @@ func (a *app) exit(err error) int {
 		a.line(map[string]any{"type": "error", "error": err.Error()})
 	}
 	fmt.Fprintln(a.stderr, "carekeep:", err)
+	if errors.Is(err, backup.ErrNoSpace) {
+		a.full()
+	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(a.stderr, "carekeep: stopped; running the same command again goes on from here")
 	}
 	return exitFailed
+}
+
+// full says what becomes of what a run has stored before the store was full, and how to have its space back.
+func (a *app) full() {
+	if !a.NoHost {
+		fmt.Fprintln(a.stderr, "carekeep: what a backup has stored so far is kept for the next one, which goes on from there once there is room")
+	}
+	fmt.Fprintln(a.stderr, "carekeep: its space comes back at once, while no backup and no restore is at work and a little room is left, by: carekeep compact --abandoned 0 --grace 0")
 }
 
 // incomplete shows the operator, and nobody else, what is missing.
