@@ -65,7 +65,7 @@ var (
 )
 
 // PanicError is a panic of code that the caller gave: an fs.FS, the reader of a [Stream], a key service,
-// Options.Progress or CompactOptions.LockedUntil. It ends the operation, not the process. Its text is fixed; what was
+// Options.Progress, CatalogueOptions.Point or CompactOptions.LockedUntil. It ends the operation, not the process. Its text is fixed; what was
 // panicked with, which may hold names, is in its field Value, and where in Stack.
 type PanicError = source.PanicError
 

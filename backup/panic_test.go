@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/carekeep/carekeep/backup"
+	"github.com/carekeep/carekeep/rotation"
 )
 
 var errPanicked = errors.New("index out of range in Smith.xml")
@@ -188,6 +189,13 @@ func (panickyService) Decrypt(_, _ []byte) ([]byte, error) { panic(errPanicked) 
 
 func TestPanicOfAKeyService(t *testing.T) {
 	_, err := backup.Create(t.Context(), memory(t), backup.KMS("kms", panickyService{}), &backup.CreateOptions{Options: backup.Options{Stateless: true}})
+	requirePanic(t, err)
+}
+
+func TestPanicOfACatalogue(t *testing.T) {
+	s := newSurgery(t)
+	s.night()
+	_, err := s.repo.Catalogue(t.Context(), &backup.CatalogueOptions{Point: func(*backup.Snapshot, *rotation.Point) { panic(errPanicked) }})
 	requirePanic(t, err)
 }
 

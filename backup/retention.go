@@ -32,6 +32,15 @@ type CatalogueOptions struct {
 	Point func(*Snapshot, *rotation.Point)
 }
 
+// add calls Point, if there is one. A panic in it is an error.
+func (o *CatalogueOptions) add(s *Snapshot, p *rotation.Point) (err error) {
+	defer source.Recover(&err)
+	if o.Point != nil {
+		o.Point(s, p)
+	}
+	return nil
+}
+
 // Catalogue returns the snapshots as recovery points for package rotation to decide on, with the policies,
 // holds, grants and releases that this repository remembers. It needs the reader's role.
 //
@@ -82,8 +91,8 @@ func (r *Repository) catalogue(ctx context.Context, opts *CatalogueOptions) (rot
 			if g, ok := grants[p.ID]; ok {
 				p.Promoted, p.Promise = g.Buckets, g.Promise
 			}
-			if opts.Point != nil {
-				opts.Point(o.snap, &p)
+			if err := opts.add(o.snap, &p); err != nil {
+				return c, err
 			}
 			c.Points = append(c.Points, p)
 			i++
