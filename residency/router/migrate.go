@@ -67,7 +67,32 @@ func (r *Router) Migrate(ctx context.Context, plan *MigrationPlan, opts *Migrate
 	return report, err
 }
 
+// carryPlanOut carries a plan out beside other processes that may do the same. What one of them has just done can look,
+// halfway, like the doing of strangers: then all sites are looked at again.
 func (r *Router) carryPlanOut(ctx context.Context, plan *MigrationPlan, opts *MigrateOptions) (*MigrationReport, error) {
+	for try := time.Duration(1); ; try++ {
+		report, err := r.carryPlanOutOnce(ctx, plan, opts)
+		overtaken := errors.Is(err, ErrSuperseded) || errors.Is(err, ErrForeign) || isNotFound(err)
+		if err == nil || !overtaken || try == overtakenTries {
+			return report, err
+		}
+		if sleep(ctx, try*overtakenPause) != nil {
+			return report, err
+		}
+		each(r.sites, func(s *site) error {
+			v, err := r.sight(ctx, s)
+			r.stand(s, v, err)
+			return nil
+		})
+	}
+}
+
+const (
+	overtakenTries = 5
+	overtakenPause = 50 * time.Millisecond
+)
+
+func (r *Router) carryPlanOutOnce(ctx context.Context, plan *MigrationPlan, opts *MigrateOptions) (*MigrationReport, error) {
 	if err := r.follow(ctx); err != nil {
 		return nil, err
 	}

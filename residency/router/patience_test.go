@@ -118,7 +118,6 @@ type slowWriter struct {
 	driver.Writer
 	s   *slow
 	ctx context.Context
-	n   int
 }
 
 // Write implements io.Writer.
