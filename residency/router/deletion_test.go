@@ -273,3 +273,59 @@ func TestACopyThatComesLate(t *testing.T) {
 		return more
 	})
 }
+
+// TestDeletedWhileItIsMoved migrates within every request of a deletion, by a process that is killed soon after it has begun to
+// copy, and resumes the migration then.
+func TestDeletedWhileItIsMoved(t *testing.T) {
+	told := 0
+	every(func(n int) (more bool) {
+		killed := true
+		for k := 1; k == 1 || more && killed; k++ {
+			synctest.Test(t, func(t *testing.T) {
+				w := newMoveWorld(t, 3, "a", "b", "c")
+				first := w.open()
+				require.NoError(t, create(first, "k", "x"))
+				require.NoError(t, first.Close(t.Context()))
+				w.stores["b"].Set("k", []byte("x")) // copies are at a and b
+				w.stores["c"].Remove("k")
+				p, q := w.process(), w.process()
+				deleter, r := p.mustOpen(), q.mustOpen()
+				plan := planned(t, r, migration("b", "c"))
+				copied := 0
+				q.setFault(func(site string, o faultstore.Op) faultstore.Fault {
+					if site == "c" && o.Key == "k" && o.Kind == faultstore.Write || copied > 0 {
+						if copied++; copied == k {
+							q.dead = true
+							return faultstore.FailWith(faultstore.ErrKilled).Applied()
+						}
+					}
+					return faultstore.Fault{}
+				})
+				more = false
+				p.at(n, 0, func() {
+					more = true
+					_, _ = r.Migrate(context.Background(), plan, serial)
+				})
+				reported := deleter.Bucket().Delete(context.Background(), "k") == nil
+				killed = q.dead
+				if reported && killed {
+					told++
+				}
+				fresh := w.open()
+				time.Sleep(time.Hour)
+				_ = reconciled(fresh) // which knows nothing of the migration
+				_, err := fresh.Migrate(context.Background(), plan, serial)
+				require.NoError(t, err, "within request %d, killed at %d", n, k)
+				for range 2 {
+					require.NoError(t, reconciled(fresh))
+				}
+				if reported {
+					nowhere(t, w, "within request %d, killed at %d", n, k)
+				}
+				require.NoError(t, fresh.Close(context.Background()))
+			})
+		}
+		return more
+	})
+	require.Greater(t, told, 10)
+}
