@@ -30,6 +30,9 @@ type CheckReport struct {
 	// Intruders counts slots of the commit log that never held a valid entry. They do no harm, but somebody
 	// has written to the store who is not enrolled.
 	Intruders int64
+	// Accepted counts slots of the commit log whose loss the administrator has accepted, see
+	// [Repository.AcceptLoss]. What they held is lost.
+	Accepted int64
 
 	Findings []Finding // the first 1,000
 	Total    int64     // all findings
@@ -104,7 +107,7 @@ func checked(in *engine.CheckReport, err error, what string) (*CheckReport, erro
 	}
 	out := &CheckReport{
 		Snapshots: in.Snapshots, Objects: in.Objects, Packs: in.Packs, Chunks: in.Chunks, Bytes: in.Bytes,
-		Intruders: in.Skipped, Total: in.Found, Lost: in.Lost,
+		Intruders: in.Skipped, Accepted: in.Accepted, Total: in.Found, Lost: in.Lost,
 	}
 	for _, f := range in.Findings {
 		x := Finding{Kind: FindingKind(f.Kind), Object: f.Object, Path: f.Path}

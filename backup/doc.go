@@ -91,7 +91,7 @@
 // # Observing
 //
 // Options take a slog.Logger, OpenTelemetry providers and a progress function. Spans are named
-// carekeep.backup, carekeep.restore, carekeep.check and carekeep.compact. Metrics are carekeep.operation.duration (s),
+// carekeep.backup, carekeep.restore, carekeep.check, carekeep.compact and carekeep.settle. Metrics are carekeep.operation.duration (s),
 // carekeep.content.bytes (By), carekeep.store.bytes (By), carekeep.files and carekeep.store.retries, with
 // the attributes operation, outcome and error.type from closed sets. Note that gocloud.dev records object
 // keys, which tell nothing here, with OpenTelemetry's global providers.

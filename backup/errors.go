@@ -52,8 +52,9 @@ var (
 	// ErrAmbiguous: the beginning of an id fits several snapshots.
 	ErrAmbiguous = errors.New("several snapshots fit: give more of the id")
 	// ErrLatestUnknown: the log's newest entries are damaged, so the newest snapshot is not known. Older
-	// ones can be opened by id.
-	ErrLatestUnknown = errors.New("the newest entry of the commit log is damaged: which snapshot is the latest is not known")
+	// ones can be opened by id. [Repository.AcceptLoss] is the way out where no copy of the store has them.
+	ErrLatestUnknown = errors.New("the newest entry of the commit log is damaged: which snapshot is the latest is not known: " +
+		"bring the object that a check names back from a copy of the store, or accept its loss")
 	// ErrIncomplete is what every *IncompleteError is.
 	ErrIncomplete = errors.New("not everything could be kept")
 	// ErrPanic is what every *PanicError is.
@@ -147,6 +148,27 @@ func (e *DamageError) Error() string {
 
 // Unwrap makes errors.Is(err, ErrDamaged) true.
 func (e *DamageError) Unwrap() error { return ErrDamaged }
+
+// LossError refuses [Repository.AcceptLoss], because what was named is not just what is lost. Nothing was changed.
+type LossError struct {
+	// Unnamed is lost as well, and has to be named too: slots of the log by the names of their objects, and ids of
+	// snapshots that cannot be restored completely.
+	Unnamed []string
+	// Sound was named, and is not lost.
+	Sound []string
+
+	err *engine.LossError
+}
+
+func (e *LossError) Error() string { return e.err.Error() }
+
+// Unwrap makes errors.Is(err, ErrDamaged) true if something is lost that was not named.
+func (e *LossError) Unwrap() error {
+	if len(e.Unnamed) > 0 {
+		return ErrDamaged
+	}
+	return nil
+}
 
 // class is the word by which logs, spans and metrics know an error: one of a closed set.
 func class(err error) string {

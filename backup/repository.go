@@ -61,7 +61,7 @@ type Options struct {
 
 // Progress is one event of a running operation.
 type Progress struct {
-	Operation string        // "backup", "restore", "check" or "compact"
+	Operation string        // "backup", "restore", "check", "compact" or "settle"
 	Phase     string        // what it does now, one of a few words
 	Files     int64         // files done
 	Bytes     int64         // bytes of file content done

@@ -448,7 +448,8 @@ type DelayedDeletion struct {
 // takes longer than the grace finds moved content by itself; if its snapshot was forgotten, it ends with
 // [ErrForgotten].
 //
-// A log that may hide a snapshot, because an entry is damaged, is not compacted: that is [ErrDamaged].
+// A log that may hide a snapshot, because an entry is damaged, is not compacted: that is [ErrDamaged]. Bring the entry's
+// object back from a copy of the store; if there is none, see [Repository.AcceptLoss].
 func (r *Repository) Compact(ctx context.Context, opts *CompactOptions) (*CompactReport, error) {
 	if opts == nil {
 		opts = &CompactOptions{}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -139,17 +138,30 @@ func TestFirstDaysOfRules(t *testing.T) {
 	q.Subject.Origins, q.Subject.Tags = append(places("DK NL CA-NB AU-QLD SA"), w.places[:len(w.places)-1]...), w.tags
 	q.Target.Location = residency.Location{Places: places("DE US-HI CN CA-ON GB NZ"), Level: residency.Observed, At: now}
 	q.Target.Exposure = residency.Exposure{Operator: "US", Parent: "CN", Support: places("IN")}
+	type asked struct {
+		on residency.Day
+		of residency.Purpose
+	}
+	answers := map[asked]residency.Decision{} // many rules begin together
+	answer := func(on residency.Day, of residency.Purpose) residency.Decision {
+		if d, ok := answers[asked{on, of}]; ok {
+			return d
+		}
+		q.AsOf, q.Purpose = on, of
+		answers[asked{on, of}] = decide(t, r, q)
+		return answers[asked{on, of}]
+	}
 	for _, one := range r.Rules() {
 		first := slices.MinFunc(one.Values, func(a, b residency.Value) int { return a.From.Sub(b.From) }).From
 		spoke := false
 		for _, purpose := range []residency.Purpose{residency.Storage, residency.Recovery} {
-			q.Purpose, q.AsOf = purpose, first.AddDays(-1)
-			d := decide(t, r, q)
+			d := answer(first.AddDays(-1), purpose)
 			for _, s := range d.Reasons {
-				require.False(t, s.Rule == one.ID && !strings.Contains(s.Text, "not yet in force"), "%s", explain(d))
+				if s.Rule == one.ID {
+					require.Contains(t, s.Text, "not yet in force", "%s", one.ID)
+				}
 			}
-			q.AsOf = first
-			spoke = spoke || slices.Contains(rulesOf(decide(t, r, q)), one.ID)
+			spoke = spoke || slices.Contains(rulesOf(answer(first, purpose)), one.ID)
 		}
 		if one.Kind == "demand" || one.Kind == "forbid" { // an oblige speaks where all is allowed, and a permit where no earlier one does
 			require.True(t, spoke, "%s on %s", one.ID, first)

@@ -101,18 +101,18 @@ func (c *backupCmd) roots() ([]root, error) {
 	if len(c.Paths) == 1 && c.Stdin == "" {
 		return []root{{"", c.Paths[0]}}, nil
 	}
-	taken := map[string]bool{c.Stdin: true}
+	parts := map[string]fs.FS{} // the names that are taken
+	if c.Stdin != "" {
+		parts[c.Stdin] = nil
+	}
 	var roots []root
 	for _, p := range c.Paths {
 		abs, err := filepath.Abs(p)
 		if err != nil {
 			return nil, err
 		}
-		name := filepath.Base(abs)
-		for i := 2; taken[name]; i++ {
-			name = filepath.Base(abs) + "-" + strconv.Itoa(i)
-		}
-		taken[name] = true
+		name := partName(parts, filepath.VolumeName(abs), filepath.Base(abs))
+		parts[name] = nil
 		roots = append(roots, root{name, p})
 	}
 	return roots, nil
@@ -134,6 +134,30 @@ func (c *backupCmd) source(a *app, roots []root) fs.FS {
 		parts[r.name] = backup.Dir(r.path)
 	}
 	return backup.Group(parts)
+}
+
+// partName names what stands under base on a volume. Names that differ in case alone could not be restored side by side on
+// Windows and macOS. A drive is named by its letter, a share by its name.
+func partName(parts map[string]fs.FS, volume, base string) string {
+	if base == "/" || base == `\` {
+		base = strings.TrimSuffix(volume[strings.LastIndexAny(volume, `/\`)+1:], ":")
+	}
+	if base == "" {
+		base = "root"
+	}
+	taken := func(name string) bool {
+		for other := range parts {
+			if strings.EqualFold(name, other) {
+				return true
+			}
+		}
+		return false
+	}
+	name := base
+	for i := 2; taken(name); i++ {
+		name = base + "-" + strconv.Itoa(i)
+	}
+	return name
 }
 
 // meter shows progress: a bar on a terminal, JSON lines with --json, else nothing.

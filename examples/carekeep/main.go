@@ -11,6 +11,7 @@
 //	carekeep check     --repo R [--read-all]
 //	carekeep forget    --repo R --policy FILE [--dry-run | --diff OLDFILE] [--no-check | --read-all]
 //	carekeep compact   --repo R [--shred] [--grace AGE] [--abandoned AGE] [--dry-run]
+//	carekeep accept-loss --repo R OBJECT...
 //	carekeep hold      --repo R list|place|release
 //	carekeep key       --repo R list|add|remove
 //	carekeep schedule  --file FILE [--at TIME] [--next N] [--ics FILE] [--cron LINE] [--calendar LINE]
@@ -70,20 +71,21 @@ type command struct {
 	Upload   string `help:"Limit uploads, bytes per second (suffixes k, M, G)." placeholder:"RATE"`
 	Download string `help:"Limit downloads likewise." placeholder:"RATE"`
 
-	Init      initCmd      `cmd:"" help:"Make a repository."`
-	Backup    backupCmd    `cmd:"" help:"Make a snapshot."`
-	Snapshots snapshotsCmd `cmd:"" help:"List the snapshots."`
-	Ls        lsCmd        `cmd:"" help:"List what a snapshot holds."`
-	Cat       catCmd       `cmd:"" help:"Write one file of a snapshot to standard output."`
-	Diff      diffCmd      `cmd:"" help:"Show what changed between two snapshots."`
-	Restore   restoreCmd   `cmd:"" help:"Restore a snapshot, or parts of it."`
-	Check     checkCmd     `cmd:"" help:"Check the repository."`
-	Forget    forgetCmd    `cmd:"" help:"Take snapshots out of the repository that a policy does not keep."`
-	Compact   compactCmd   `cmd:"" help:"Give back the space of what no snapshot needs any more."`
-	Hold      holdCmd      `cmd:"" help:"List, place and release holds, which keep snapshots whatever policies say."`
-	Key       keyCmd       `cmd:"" help:"List, add and remove keys."`
-	Schedule  scheduleCmd  `cmd:"" help:"Show which backups are due by a schedule, and when the next are."`
-	Places    sitesCmd     `cmd:"" name:"sites" help:"Where copies may be, where they are, and how to change that."`
+	Init       initCmd       `cmd:"" help:"Make a repository."`
+	Backup     backupCmd     `cmd:"" help:"Make a snapshot."`
+	Snapshots  snapshotsCmd  `cmd:"" help:"List the snapshots."`
+	Ls         lsCmd         `cmd:"" help:"List what a snapshot holds."`
+	Cat        catCmd        `cmd:"" help:"Write one file of a snapshot to standard output."`
+	Diff       diffCmd       `cmd:"" help:"Show what changed between two snapshots."`
+	Restore    restoreCmd    `cmd:"" help:"Restore a snapshot, or parts of it."`
+	Check      checkCmd      `cmd:"" help:"Check the repository."`
+	Forget     forgetCmd     `cmd:"" help:"Take snapshots out of the repository that a policy does not keep."`
+	Compact    compactCmd    `cmd:"" help:"Give back the space of what no snapshot needs any more."`
+	AcceptLoss acceptLossCmd `cmd:"" help:"Give entries of the commit log up for lost that no copy of the store has any more."`
+	Hold       holdCmd       `cmd:"" help:"List, place and release holds, which keep snapshots whatever policies say."`
+	Key        keyCmd        `cmd:"" help:"List, add and remove keys."`
+	Schedule   scheduleCmd   `cmd:"" help:"Show which backups are due by a schedule, and when the next are."`
+	Places     sitesCmd      `cmd:"" name:"sites" help:"Where copies may be, where they are, and how to change that."`
 }
 
 // app is what a command works with.

@@ -190,9 +190,12 @@ func (c *checkCmd) check(a *app, p *meter, r *backup.Repository) error {
 		}
 	}
 	if a.JSON {
-		a.line(map[string]any{"type": "checked", "snapshots": rep.Snapshots, "objects": rep.Objects, "packs": rep.Packs, "chunks": rep.Chunks, "bytes": rep.Bytes, "findings": rep.Total})
+		a.line(map[string]any{"type": "checked", "snapshots": rep.Snapshots, "objects": rep.Objects, "packs": rep.Packs, "chunks": rep.Chunks, "bytes": rep.Bytes, "findings": rep.Total, "accepted": rep.Accepted})
 	} else {
 		fmt.Fprintf(a.stdout, "checked %d snapshots, %d objects, %s read: %d findings\n", rep.Snapshots, rep.Objects, size(rep.Bytes), rep.Total)
+		if rep.Accepted > 0 {
+			fmt.Fprintf(a.stdout, "lost, as was accepted: %s of the commit log\n", entries(rep.Accepted))
+		}
 	}
 	return err
 }

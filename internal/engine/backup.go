@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -67,6 +68,7 @@ type backup struct {
 
 	prev     *host.Previous // the snapshot before, if known
 	prevFeed *recordFeed
+	anew     bool // the log was settled since: nothing of prev is taken for stored but what the index has
 	closers  []func()
 
 	desc     format.Description
@@ -169,7 +171,13 @@ func (b *backup) open(ctx context.Context) error {
 	for _, run := range b.old {
 		since = min(since, run.Condemned)
 	}
-	if b.dead, err = newCondemned(ctx, b.r.ledger, since); err != nil {
+	b.dead, err = newCondemned(ctx, b.r.ledger, since)
+	var settled *settledError
+	if errors.As(err, &settled) {
+		b.leave(settled.seq)
+		b.dead, err = newCondemned(ctx, b.r.ledger, st.Condemned)
+	}
+	if err != nil {
 		return err
 	}
 	if b.sink, err = b.r.newSink(ctx, b.op, b.run, b.dead, b.o.Level); err != nil {
@@ -181,6 +189,18 @@ func (b *backup) open(ctx context.Context) error {
 		}
 	}
 	return b.openPrevious(ctx, st)
+}
+
+// leave gives up what runs had stored that were cut off before a settle entry: it may have been condemned by an
+// entry that is lost.
+func (b *backup) leave(settled uint64) {
+	b.old = slices.DeleteFunc(b.old, func(run *host.Run) bool {
+		before := run.Condemned < settled
+		if before {
+			run.End(true)
+		}
+		return before
+	})
 }
 
 // close ends the run. What it journaled is kept for the next one unless it is done.
@@ -618,7 +638,7 @@ func (b *backup) openPrevious(ctx context.Context, st *format.State) error {
 				b.moved(refs)
 			}
 			b.op.Expect(int64(p.Description.Files), int64(p.Description.Bytes))
-			return nil
+			return b.prove(ctx, st, st.Snapshots[i])
 		}
 	}
 	if !b.r.CanRead() {
@@ -641,7 +661,32 @@ func (b *backup) openPrevious(ctx context.Context, st *format.State) error {
 		b.closers = append(b.closers, stop)
 		b.prevFeed = &recordFeed{next: next, started: time.UnixMilli(s.Description.Started)}
 		b.op.Expect(int64(s.Description.Files), int64(s.Description.Bytes))
-		return nil
+		return b.prove(ctx, st, ref)
+	}
+	return nil
+}
+
+// prove has nothing taken for stored because the snapshot before has it, if the log was settled after that was committed:
+// the snapshot may lack something since.
+func (b *backup) prove(ctx context.Context, st *format.State, ref format.SnapRef) error {
+	settled, err := b.r.ledger.Condemned(ctx, st.Condemned, ref.Seq, func(uint64, int64, *format.Condemn) error { return nil })
+	if err != nil || settled == 0 {
+		return err
+	}
+	b.anew = true
+	b.prev.RefsDepth, b.prev.Packs = format.MaxRefsDepth, nil
+	next := b.prevFeed.next
+	b.prevFeed.unproven = true
+	b.prevFeed.next = func(r *host.Record) error {
+		err := next(r)
+		if err != nil && isDamage(err) {
+			return io.EOF // what it lacks is read again
+		}
+		r.Packs = nil
+		if r.Entry.Content.Level > 0 { // of a tree of references only the root can be looked up
+			r.Entry.ModTime = format.Time{} // never taken for unchanged
+		}
+		return err
 	}
 	return nil
 }

@@ -102,6 +102,8 @@ type CheckReport struct {
 	// Skipped counts slots of the log that never held a valid entry. They do no harm, but somebody has
 	// written to the store who is not enrolled.
 	Skipped int64
+	// Accepted counts slots of the log whose loss the administrator has accepted.
+	Accepted int64
 
 	Findings []Finding // the first 1000
 	Found    int64     // all findings
@@ -123,6 +125,8 @@ type checkBase struct {
 
 	mu      sync.Mutex
 	rep     *CheckReport
+	faulty  map[format.SnapID]struct{} // every snapshot that a finding or a loss names
+	vague   error                      // of an object that the store did not give, for a reason that may pass
 	writers map[format.WriterID][]byte // every writer that was ever enrolled
 	outage  atomic.Int64
 }
@@ -135,6 +139,10 @@ func (c *checkBase) found(f Finding) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rep.Found++
+	c.blames(f.Snapshot)
+	if f.Kind == UnreadableObject {
+		c.vague = f.Err
+	}
 	if len(c.rep.Findings) < maxFindings {
 		c.rep.Findings = append(c.rep.Findings, f)
 	}
@@ -145,6 +153,7 @@ func (c *checkBase) lost(l Loss) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rep.Lost++
+	c.blames(l.Snapshot)
 	if len(c.rep.Losses) < maxLosses {
 		c.rep.Losses = append(c.rep.Losses, l)
 	}
@@ -154,11 +163,23 @@ func (c *checkBase) lost(l Loss) {
 func (c *checkBase) affects(object string, id format.SnapID, path string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.blames(id)
 	for i := range c.rep.Findings {
 		if f := &c.rep.Findings[i]; f.Object == object && f.Snapshot == (format.SnapID{}) {
 			f.Snapshot, f.Path = id, path
 		}
 	}
+}
+
+// blames notes that a snapshot is at fault, if there is one. Called with the lock held.
+func (c *checkBase) blames(id format.SnapID) {
+	if id == (format.SnapID{}) {
+		return
+	}
+	if c.faulty == nil {
+		c.faulty = map[format.SnapID]struct{}{}
+	}
+	c.faulty[id] = struct{}{}
 }
 
 // object counts an object that was looked at, and judges what came of it.

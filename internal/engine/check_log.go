@@ -64,7 +64,11 @@ func (c *checkBase) verifyLog(ctx context.Context) (map[uint64]bool, error) {
 	bad := map[uint64]bool{}
 	for _, d := range damage {
 		bad[d.Seq] = true
-		if d.Vouched {
+		switch {
+		case d.Accepted:
+			c.rep.Accepted++
+			continue
+		case d.Vouched:
 			c.rep.Skipped++
 			continue
 		}
@@ -154,6 +158,10 @@ func (c *checkBase) enrolled(e *format.LogEntry) {
 	case format.KindGenesis, format.KindCheckpoint:
 		if s, err := format.DecodeState(e.Body); err == nil {
 			x = &s.Enrolment
+		}
+	case format.KindSettle:
+		if s, err := format.DecodeSettle(e.Body); err == nil {
+			x = &s.State.Enrolment
 		}
 	case format.KindEnrol:
 		x, _ = format.DecodeEnrolment(e.Body)

@@ -27,13 +27,18 @@ func (c *check) checkLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return c.readLog(ctx, bad)
+}
+
+// readLog opens the snapshots of the state, and takes from the log what else the other steps need.
+func (c *check) readLog(ctx context.Context, bad map[uint64]bool) error {
 	c.enrol(&c.state.Enrolment)
 	at := map[uint64]int{}
 	for i, s := range c.state.Snapshots {
 		at[s.Seq] = i
 	}
 	opened := make([]*snapState, len(c.state.Snapshots))
-	err = c.entries(ctx, bad, func(window []logged) error {
+	err := c.entries(ctx, bad, func(window []logged) error {
 		for _, e := range window {
 			c.enrolled(e.LogEntry)
 			if e.Kind != format.KindPartial || e.Seq <= c.state.Condemned {

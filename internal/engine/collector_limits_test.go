@@ -249,10 +249,11 @@ func TestCondemnInParts(t *testing.T) {
 	st := r.ledger.State()
 	require.Empty(t, st.Forgotten)
 	var entries []*format.Condemn
-	require.NoError(t, r.ledger.Condemned(ctx, st.Condemned, 0, func(_ uint64, _ int64, e *format.Condemn) error {
+	_, err = r.ledger.Condemned(ctx, st.Condemned, 0, func(_ uint64, _ int64, e *format.Condemn) error {
 		entries = append(entries, e)
 		return nil
-	}))
+	})
+	require.NoError(t, err)
 	slices.Reverse(entries)
 	gone := objectSet{}
 	for i, e := range entries {

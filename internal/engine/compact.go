@@ -80,7 +80,7 @@ type collector struct {
 	signer *seal.Signer
 	refs   *refsReader
 	rep    *CompactReport
-	base   uint64 // the newest checkpoint that the administrator signed
+	base   uint64 // the newest checkpoint or settle entry that the administrator signed
 	swept  uint64 // condemn entries up to this one have had all their objects deleted
 	done   bool   // swept has moved on since the log was told
 	marked *mark  // the last one
@@ -255,8 +255,8 @@ func (c *collector) trust(ctx context.Context) error {
 // would be deleted, and an entry written now would vouch for what is in the slot.
 func undoubted(l *ledger.Ledger) error {
 	for _, d := range l.Damage() {
-		if !d.Vouched {
-			return fmt.Errorf("%w: slot %d of the commit log may have held a snapshot, whose content would be deleted: restore that object from a copy of the store", ErrDamaged, d.Seq)
+		if d.InDoubt() {
+			return fmt.Errorf("%w: %s may have held a snapshot, whose content would be deleted: %s", ErrDamaged, format.EntryKey(d.Seq), waysOut)
 		}
 	}
 	return nil
@@ -291,7 +291,7 @@ func (c *collector) sweep(ctx context.Context) error {
 		any   bool
 	}
 	var batches []batch
-	err := c.r.ledger.Condemned(ctx, st.Condemned, max(c.swept, st.Swept), func(seq uint64, ms int64, e *format.Condemn) error {
+	_, err := c.r.ledger.Condemned(ctx, st.Condemned, max(c.swept, st.Swept), func(seq uint64, ms int64, e *format.Condemn) error {
 		b := batch{seq: seq, any: len(e.Objects) > 0}
 		if b.early = b.any && c.r.now().Sub(time.UnixMilli(ms)) < c.o.Grace; b.early {
 			c.rep.Waiting += int64(len(e.Objects))
@@ -300,7 +300,7 @@ func (c *collector) sweep(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return lostEntry(err)
 	}
 	whole := true
 	for _, b := range slices.Backward(batches) {
@@ -309,7 +309,7 @@ func (c *collector) sweep(ctx context.Context) error {
 			continue
 		}
 		done := true
-		err := c.r.ledger.Condemned(ctx, b.seq, b.seq-1, func(_ uint64, _ int64, e *format.Condemn) (err error) {
+		_, err := c.r.ledger.Condemned(ctx, b.seq, b.seq-1, func(_ uint64, _ int64, e *format.Condemn) (err error) {
 			done, err = c.delete(ctx, e.Objects)
 			return err
 		})

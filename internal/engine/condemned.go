@@ -15,6 +15,14 @@ import (
 // ErrCondemned ends a run that was about to refer to what a collector has given free for deletion.
 var ErrCondemned = errors.New("space that this run relied on was given back meanwhile: run it again")
 
+// settledError ends a run that began before a settle entry. What was condemned before that is not known, and may be
+// what the run relies on.
+type settledError struct{ seq uint64 }
+
+func (e *settledError) Error() string { return ErrCondemned.Error() + ": the log was settled" }
+
+func (e *settledError) Unwrap() error { return ErrCondemned }
+
 // errRecheck sends a commit back: something was condemned since it last looked.
 var errRecheck = errors.New("something was condemned meanwhile")
 
@@ -39,12 +47,15 @@ func newCondemned(ctx context.Context, l *ledger.Ledger, since uint64) (*condemn
 func (c *condemned) read(ctx context.Context, newest uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err := c.ledger.Condemned(ctx, newest, c.seq, func(_ uint64, _ int64, e *format.Condemn) error {
+	settled, err := c.ledger.Condemned(ctx, newest, c.seq, func(_ uint64, _ int64, e *format.Condemn) error {
 		for _, o := range e.Objects {
 			c.names[o] = struct{}{}
 		}
 		return nil
 	})
+	if err == nil && settled > 0 {
+		err = &settledError{settled}
+	}
 	if err == nil {
 		c.seq = max(c.seq, newest)
 	}

@@ -40,7 +40,7 @@ func (b *backup) describe(ctx context.Context) (*format.Commit, *keeping, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	if same {
+	if same && !b.anew {
 		return b.repeat(c), nil, nil
 	}
 	b.changed = true
@@ -52,7 +52,7 @@ func (b *backup) describe(ctx context.Context) (*format.Commit, *keeping, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	if b.sameTree() {
+	if !b.anew && b.sameTree() {
 		return b.repeat(c), nil, nil
 	}
 	if err := n.f.flush(ctx); err != nil {

@@ -80,7 +80,7 @@ func (r *Repo) Record(ctx context.Context) ([]byte, error) {
 	}
 	e, err := r.ledger.SignedByAdmin(ctx, seq)
 	if err != nil {
-		return nil, err
+		return nil, lostEntry(err)
 	}
 	if e.Kind != format.KindForget {
 		return nil, fmt.Errorf("log entry %d: %w: it is no forget entry", seq, ErrDamaged)

@@ -226,7 +226,7 @@ func (c *collector) halfDead(ctx context.Context, m *mark, packs map[format.Obje
 			out[u.ref.Session] = true
 		}
 	}
-	err := c.r.ledger.Condemned(ctx, m.state.Condemned, 0, func(_ uint64, _ int64, e *format.Condemn) error {
+	_, err := c.r.ledger.Condemned(ctx, m.state.Condemned, 0, func(_ uint64, _ int64, e *format.Condemn) error {
 		for _, o := range e.Objects {
 			pack := o.Type == format.TypeData || o.Type == format.TypeMetadata
 			if pack && m.live.has(format.Object{Type: format.TypeSession, Session: o.Session}) {

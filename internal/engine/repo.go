@@ -482,6 +482,12 @@ func (r *Repo) remember() {
 	}
 }
 
+// Marks of a damaged slot in what a host remembers, above all sequences.
+const (
+	memorySettled  = 1 << 63
+	memoryAccepted = 1 << 62
+)
+
 func encodeMemory(m *ledger.Memory) []byte {
 	b := binary.BigEndian.AppendUint64(nil, m.Pin.Seq)
 	b = append(b, m.Pin.Hash[:]...)
@@ -491,8 +497,13 @@ func encodeMemory(m *ledger.Memory) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(m.Damage)))
 	for _, d := range m.Damage {
 		v := d.Seq << 1
-		if d.Vouched {
-			v |= 1
+		for _, f := range []struct {
+			on  bool
+			bit uint64
+		}{{d.Vouched, 1}, {d.Settled, memorySettled}, {d.Accepted, memoryAccepted}} {
+			if f.on {
+				v |= f.bit
+			}
 		}
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
@@ -514,7 +525,9 @@ func decodeMemory(b []byte) *ledger.Memory {
 	}
 	for range n {
 		v := binary.BigEndian.Uint64(b)
-		m.Damage = append(m.Damage, ledger.Damage{Seq: v >> 1, Vouched: v&1 != 0})
+		m.Damage = append(m.Damage, ledger.Damage{
+			Seq: (v &^ (memorySettled | memoryAccepted)) >> 1, Vouched: v&1 != 0, Settled: v&memorySettled != 0, Accepted: v&memoryAccepted != 0,
+		})
 		b = b[8:]
 	}
 	m.State = b

@@ -38,7 +38,7 @@ func (r *Repo) SnapshotsAt(ctx context.Context) (refs []format.SnapRef, at ledge
 	if n := len(st.Snapshots); n > 0 {
 		last = st.Snapshots[n-1].Seq
 	}
-	sure = !slices.ContainsFunc(r.ledger.Damage(), func(d ledger.Damage) bool { return d.Seq > last && !d.Vouched })
+	sure = !slices.ContainsFunc(r.ledger.Damage(), func(d ledger.Damage) bool { return d.Seq > last && d.InDoubt() })
 	return st.Snapshots, at, sure, nil
 }
 
@@ -49,7 +49,7 @@ func (r *Repo) Snapshot(ctx context.Context, ref format.SnapRef) (*Snapshot, err
 	}
 	e, err := r.ledger.Entry(ctx, ref)
 	if err != nil {
-		return nil, err
+		return nil, lostEntry(err)
 	}
 	c, err := format.DecodeCommit(e.Body)
 	if err != nil {

@@ -294,9 +294,12 @@ func writeVectors(t *testing.T, folder string, suite seal.Suite) {
 		v.KMS = map[string]string{vectorService: digest([]byte(vectorService))}
 	}
 	w := vectorWriter{T: t, bucket: bucket, repo: r, small: small}
-	if small {
+	switch {
+	case filepath.Base(folder) == vectorSettled:
+		w.settled(&v)
+	case small:
 		v.Snapshots = append(v.Snapshots, w.expect(vectorFirst, w.snapshot(vectorFirst)))
-	} else {
+	default:
 		w.log(&v, func() time.Time { seconds++; return time.Unix(seconds, 0) })
 	}
 	for key := range keys(t, bucket) {
@@ -379,6 +382,29 @@ func (w *vectorWriter) log(v *vectorFile, now func() time.Time) {
 	require.NoError(w, err)
 	_, err = w.repo.AddSlot(ctx, vectorKMS())
 	require.NoError(w, err)
+}
+
+// settled makes a log of which an entry is lost and given up, and gives space back after that.
+func (w *vectorWriter) settled(v *vectorFile) {
+	ctx := w.Context()
+	record := func(text string, ids ...format.SnapID) {
+		require.NoError(w, w.repo.Forget(ctx, w.repo.Head(), format.Hash{}, ids, []byte(text)))
+	}
+	first := w.snapshot(vectorFirst).Ref.ID
+	v.Record, v.Forgotten = "the record that is left", []string{first.String()}
+	record(v.Record, first)
+	record("the record that is lost")
+	lost := w.repo.Head().Seq
+	second := w.snapshot(vectorFirst)
+	require.NoError(w, w.bucket.WriteAll(ctx, format.EntryKey(lost), []byte("CKL\x01 this was an entry"), nil))
+	v.Damage, v.Lost = []uint64{lost}, []uint64{lost}
+	rep, err := w.repo.Settle(ctx, v.Lost, nil)
+	require.NoError(w, err)
+	require.True(w, rep.RecordLost)
+	compacted, err := w.repo.Compact(ctx, engine.CompactOptions{Grace: time.Nanosecond, Waste: 1})
+	require.NoError(w, err)
+	require.NotZero(w, compacted.Deleted)
+	v.Snapshots = append(v.Snapshots, w.expect(vectorFirst, second))
 }
 
 // cutOff leaves what a run that ended just before its commit had stored and told the log of, and a checkpoint

@@ -35,6 +35,7 @@ const (
 	vectorPassword = "correct horse battery staple"
 	vectorSecond   = "second password"
 	vectorService  = "vectors"
+	vectorSettled  = "repo-s1"
 	maxVectorBytes = 1536 << 10
 )
 
@@ -43,8 +44,9 @@ type vectorFile struct {
 	Passwords []string          `json:"passwords"`
 	KMS       map[string]string `json:"kms,omitempty"` // name of a key → AES-256 key: nonce(12) ‖ ciphertext ‖ tag(16)
 	Keys      map[string]string `json:"keys"`
-	Sessions  map[string]string `json:"sessions"` // id → secret
-	Damage    []uint64          `json:"damage"`   // slots of the log that hold no valid entry
+	Sessions  map[string]string `json:"sessions"`       // id → secret
+	Damage    []uint64          `json:"damage"`         // slots of the log that hold no valid entry
+	Lost      []uint64          `json:"lost,omitempty"` // of them, those that were given up
 	Snapshots []vectorSnapshot  `json:"snapshots"`
 	Forgotten []string          `json:"forgotten"`        // ids of snapshots
 	Record    string            `json:"record,omitempty"` // text that the newest forget entry holds
@@ -178,6 +180,7 @@ func password(s string) engine.Key { return engine.Key{Password: []byte(s)} }
 func TestVectors(t *testing.T) {
 	t.Run("t1", func(t *testing.T) { vectors(t, "repo-v1", seal.T1) })
 	t.Run("f1", func(t *testing.T) { vectors(t, "repo-f1", seal.F1) })
+	t.Run("settled", func(t *testing.T) { vectors(t, vectorSettled, seal.F1) })
 }
 
 func vectors(t *testing.T, name string, suite seal.Suite) {
@@ -256,7 +259,8 @@ func checkVectors(t *testing.T, folder string, suite seal.Suite) {
 	require.NoError(t, err)
 	require.Len(t, damage, len(v.Damage))
 	for i, d := range damage {
-		require.Equal(t, ledger.Damage{Seq: v.Damage[i], Vouched: true}, d)
+		lost := slices.Contains(v.Lost, d.Seq)
+		require.Equal(t, ledger.Damage{Seq: v.Damage[i], Vouched: !lost, Settled: lost, Accepted: lost}, d)
 	}
 	checkVariety(t, bucket, suite, l, sessions)
 	checkCollected(t, bucket, suite, l, v)
@@ -308,7 +312,7 @@ func checkCollected(t *testing.T, bucket *blob.Bucket, suite seal.Suite, l *ledg
 func collected(t *testing.T, bucket *blob.Bucket, l *ledger.Ledger) (condemned, swept []string) {
 	there, st := keys(t, bucket), l.State()
 	condemned, swept = []string{}, []string{}
-	require.NoError(t, l.Condemned(t.Context(), st.Condemned, 0, func(seq uint64, _ int64, c *format.Condemn) error {
+	_, err := l.Condemned(t.Context(), st.Condemned, 0, func(seq uint64, _ int64, c *format.Condemn) error {
 		for _, o := range c.Objects {
 			if _, ok := there[o.Key()]; ok {
 				require.Greater(t, seq, st.Swept)
@@ -319,7 +323,8 @@ func collected(t *testing.T, bucket *blob.Bucket, l *ledger.Ledger) (condemned, 
 			}
 		}
 		return nil
-	}))
+	})
+	require.NoError(t, err)
 	slices.Sort(condemned)
 	slices.Sort(swept)
 	return condemned, swept

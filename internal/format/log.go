@@ -14,15 +14,16 @@ type EntryKind byte
 // The kinds of log entries. The numbers are frozen. Home is reserved: a reader of version 1 keeps it in the
 // chain.
 const (
-	KindGenesis    EntryKind = 1 // administrator: the first signers and recipients; entry 0
-	KindEnrol      EntryKind = 2 // administrator: a change of signers or recipients
-	KindSnapshot   EntryKind = 3 // writer
-	KindPartial    EntryKind = 4 // writer: what an unfinished run has stored
-	KindForget     EntryKind = 5 // administrator: snapshots that need not be kept any more
-	KindCondemn    EntryKind = 6 // administrator: objects that may be deleted from here on
-	KindCheckpoint EntryKind = 7 // writer or administrator: the state up to here
-	KindSlots      EntryKind = 8 // administrator: a key slot added or removed
-	KindHome       EntryKind = 9 // administrator
+	KindGenesis    EntryKind = 1  // administrator: the first signers and recipients; entry 0
+	KindEnrol      EntryKind = 2  // administrator: a change of signers or recipients
+	KindSnapshot   EntryKind = 3  // writer
+	KindPartial    EntryKind = 4  // writer: what an unfinished run has stored
+	KindForget     EntryKind = 5  // administrator: snapshots that need not be kept any more
+	KindCondemn    EntryKind = 6  // administrator: objects that may be deleted from here on
+	KindCheckpoint EntryKind = 7  // writer or administrator: the state up to here
+	KindSlots      EntryKind = 8  // administrator: a key slot added or removed
+	KindHome       EntryKind = 9  // administrator
+	KindSettle     EntryKind = 10 // administrator: slots whose loss is accepted, and the state from there on
 )
 
 // LogEntry is one entry of the commit log: the only commit point.
@@ -425,6 +426,11 @@ func (s *State) Append(b []byte) []byte {
 // DecodeState is the inverse of [State.Append].
 func DecodeState(b []byte) (*State, error) {
 	d := decoder{b: b}
+	s := d.state()
+	return s, d.end()
+}
+
+func (d *decoder) state() *State {
 	s := &State{Enrolled: d.uvarint(), Enrolment: d.enrolment()}
 	n := d.count(25)
 	for range n {
@@ -437,6 +443,42 @@ func DecodeState(b []byte) (*State, error) {
 		s.Partials = append(s.Partials, Partial{Seq: d.uvarint(), Time: int64(d.u64()), Refs: d.hash(), Sessions: d.sessions()})
 	}
 	s.Recorded, s.Condemned, s.Swept = d.uvarint(), d.uvarint(), d.uvarint()
+	return s
+}
+
+// Settle is the body of a settle entry: it gives slots of the log up for lost, and says what the log adds up to
+// from there on.
+type Settle struct {
+	Lost  []uint64 // sequences, strictly ascending; at least one, and never entry 0
+	State State
+}
+
+// Append encodes s.
+func (s *Settle) Append(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s.Lost)))
+	for _, seq := range s.Lost {
+		b = binary.AppendUvarint(b, seq)
+	}
+	return s.State.Append(b)
+}
+
+// DecodeSettle is the inverse of [Settle.Append].
+func DecodeSettle(b []byte) (*Settle, error) {
+	d := decoder{b: b}
+	s := &Settle{}
+	before := uint64(0)
+	for range d.count(1) {
+		seq := d.uvarint()
+		if d.err == nil && seq <= before {
+			d.fail("lost slots are out of order")
+		}
+		s.Lost = append(s.Lost, seq)
+		before = seq
+	}
+	if d.err == nil && len(s.Lost) == 0 {
+		d.fail("no slot is lost")
+	}
+	s.State = *d.state()
 	return s, d.end()
 }
 

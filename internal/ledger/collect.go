@@ -85,36 +85,52 @@ func condemn(s *format.State, seq uint64, c *format.Condemn) error {
 func compareHashes(a, b format.Hash) int { return slices.Compare(a[:], b[:]) }
 
 // Condemned calls f with every condemn entry from slot newest, which a state names, down to the one after
-// slot since. They are found by the chain that they form, however long ago it was.
-func (l *Ledger) Condemned(ctx context.Context, newest, since uint64, f func(seq uint64, time int64, c *format.Condemn) error) error {
+// slot since. They are found by the chain that they form, however long ago it was. Where a settle entry has begun
+// the chain anew after slot since, that entry's slot is returned: what was condemned before it is not known.
+func (l *Ledger) Condemned(ctx context.Context, newest, since uint64, f func(seq uint64, time int64, c *format.Condemn) error) (settled uint64, _ error) {
 	for at := newest; at > since; {
 		e, err := l.SignedByAdmin(ctx, at)
 		if err != nil {
-			return err
+			return 0, err
+		}
+		if e.Kind == format.KindSettle {
+			return at, nil
 		}
 		if e.Kind != format.KindCondemn {
-			return fmt.Errorf("log entry %d: %w: it condemns nothing", at, errAltered)
+			return 0, fmt.Errorf("log entry %d: %w: it condemns nothing", at, ErrAltered)
 		}
 		c, err := format.DecodeCondemn(e.Body)
 		if err != nil {
-			return fmt.Errorf("log entry %d: %w", at, err)
+			return 0, fmt.Errorf("log entry %d: %w", at, err)
 		}
 		if c.Previous >= at {
-			return fmt.Errorf("log entry %d: %w", at, errAltered)
+			return 0, fmt.Errorf("log entry %d: %w", at, ErrAltered)
 		}
 		if err := f(at, e.Time, c); err != nil {
-			return err
+			return 0, err
 		}
 		at = c.Previous
 	}
-	return nil
+	return 0, nil
 }
 
-// Trusted returns the log as it adds up from the newest checkpoint that the administrator signed, with every
-// entry after it verified by this process. A writer's checkpoint may leave out what others committed; who
-// deletes must not go by it. The slot of that checkpoint comes with it.
+// Trusted returns the log as it adds up from the newest checkpoint or settle entry that the administrator signed,
+// with every entry after it verified by this process. A writer's checkpoint may leave out what others committed; who
+// deletes must not go by it. The slot of that entry comes with it.
 func (l *Ledger) Trusted(ctx context.Context) (_ *Ledger, base uint64, _ error) {
 	st, head := l.At()
+	t, base, err := l.trusted(ctx, head)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !sameState(t.state, st) {
+		return nil, 0, fmt.Errorf("commit log: %w; an entry may be lost, which a check names", errContradicts)
+	}
+	return t, base, nil
+}
+
+// trusted is Trusted for a log that may add up to something else than this process has.
+func (l *Ledger) trusted(ctx context.Context, head Pin) (_ *Ledger, base uint64, _ error) {
 	t := &Ledger{c: l.c}
 	admin := SignerID(l.c.AdminKey)
 	for at := head.Seq; ; {
@@ -133,15 +149,12 @@ func (l *Ledger) Trusted(ctx context.Context) (_ *Ledger, base uint64, _ error) 
 			break
 		}
 		if base == 0 {
-			return nil, 0, fmt.Errorf("commit log: entry 0: %w", errAltered)
+			return nil, 0, fmt.Errorf("commit log: entry 0: %w", ErrAltered)
 		}
 		at = base - 1
 	}
 	if t.head != head {
-		return nil, 0, fmt.Errorf("commit log: entry %d: %w", head.Seq, errAltered)
-	}
-	if !sameState(t.state, st) {
-		return nil, 0, fmt.Errorf("commit log: %w", errContradicts)
+		return nil, 0, fmt.Errorf("commit log: entry %d: %w", head.Seq, ErrAltered)
 	}
 	return t, base, nil
 }

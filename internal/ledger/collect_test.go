@@ -1,6 +1,7 @@
 package ledger_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -10,6 +11,15 @@ import (
 	"github.com/carekeep/carekeep/internal/ledger"
 	"github.com/carekeep/carekeep/internal/seal"
 )
+
+// condemned is [ledger.Ledger.Condemned] of a log that was never settled.
+func condemned(ctx context.Context, l *ledger.Ledger, newest, since uint64, f func(uint64, int64, *format.Condemn) error) error {
+	settled, err := l.Condemned(ctx, newest, since, f)
+	if settled != 0 {
+		return errors.New("the log was settled")
+	}
+	return err
+}
 
 // list is the name of a list of references.
 func list(n byte) format.Hash { return format.Hash{100, n} }
@@ -226,7 +236,7 @@ func TestCondemned(t *testing.T) {
 	f.add(l, checkpoint(f.one))
 	x := f.open()
 	read := func(newest, since uint64) (out []uint64, err error) {
-		err = x.Condemned(t.Context(), newest, since, func(seq uint64, ms int64, c *format.Condemn) error {
+		err = condemned(t.Context(), x, newest, since, func(seq uint64, ms int64, c *format.Condemn) error {
 			require.NotZero(t, ms)
 			require.Equal(t, want[seq], c.Objects)
 			out = append(out, seq)
@@ -249,7 +259,7 @@ func TestCondemned(t *testing.T) {
 		require.Equal(t, c.want, got)
 	}
 	stop := errors.New("enough")
-	require.ErrorIs(t, x.Condemned(t.Context(), at[3], 0, func(uint64, int64, *format.Condemn) error { return stop }), stop)
+	require.ErrorIs(t, condemned(t.Context(), x, at[3], 0, func(uint64, int64, *format.Condemn) error { return stop }), stop)
 
 	// Nothing else is taken for one, whoever signed it.
 	never := func(uint64, int64, *format.Condemn) error { require.Fail(t, "that condemns nothing"); return nil }
@@ -266,10 +276,10 @@ func TestCondemned(t *testing.T) {
 		"empty":         {},
 	} {
 		f.s.Set(format.EntryKey(at[3]), object)
-		require.Error(t, x.Condemned(t.Context(), at[3], 0, never), name)
+		require.Error(t, condemned(t.Context(), x, at[3], 0, never), name)
 	}
 	f.s.Remove(format.EntryKey(at[3]))
-	require.Error(t, x.Condemned(t.Context(), at[3], 0, never))
+	require.Error(t, condemned(t.Context(), x, at[3], 0, never))
 }
 
 // Who deletes believes the administrator's checkpoints and no other's.

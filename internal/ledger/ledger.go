@@ -43,6 +43,8 @@ var (
 	ErrNoLog = errors.New("the repository has no commit log")
 	// ErrRolledBack: the store shows an older or another log than this host has seen.
 	ErrRolledBack = errors.New("the store's commit log is older than, or not the one, this host has seen before")
+	// ErrAltered: a slot does not hold what was committed there.
+	ErrAltered = errors.New("the store returned other bytes than were committed")
 	// ErrMoved: others have added entries since the one that a proposal was made after.
 	ErrMoved = errors.New("the commit log has moved on")
 )
@@ -77,7 +79,14 @@ type Damage struct {
 	// Vouched: a later valid entry was chained to these very bytes, so they were no entry when it was
 	// written. Otherwise the slot may have held a commit that the store has altered since.
 	Vouched bool
+	// Settled: a settle entry follows, which says what the log adds up to, whatever the slot held.
+	Settled bool
+	// Accepted: a settle entry names this slot as lost.
+	Accepted bool
 }
+
+// InDoubt reports whether the slot may have held a commit that whoever reads the log does not know of.
+func (d Damage) InDoubt() bool { return !d.Vouched && !d.Settled }
 
 // Ledger is an opened log. It is safe for concurrent use; Append and Refresh exclude each other.
 type Ledger struct {
@@ -87,14 +96,33 @@ type Ledger struct {
 	head       Pin
 	checkpoint uint64
 	state      *format.State
-	damage     []Damage
-	broken     uint64 // the slot from which on the chain is whole
-	newer      bool   // the log holds an entry of a kind that only a later release understands
+	settled    uint64   // the newest settle entry that was read; 0 for none
+	accepted   []uint64 // slots that such entries name as lost
+	damage     []Damage // Settled and Accepted follow from the above
+	broken     uint64   // the slot from which on the chain is whole
+	newer      bool     // the log holds an entry of a kind that only a later release understands
 
-	// before is the state without the newest entry, if that is valid. Until a later entry is chained to
+	// before is what there was without the newest entry, if that is valid. Until a later entry is chained to
 	// it, the store may have put another signed entry, one that lost the race for its slot, in its place.
-	before           *format.State
-	beforeCheckpoint uint64
+	before *position
+
+	look func(*format.LogEntry) // at each well signed entry, valid or not; may be nil
+}
+
+// position is what the entries up to some slot add up to.
+type position struct {
+	state      *format.State
+	checkpoint uint64
+	settled    uint64
+	accepted   []uint64
+}
+
+func (l *Ledger) position() *position {
+	return &position{l.copyState(), l.checkpoint, l.settled, slices.Clip(l.accepted)}
+}
+
+func (l *Ledger) goBack(p *position) {
+	l.state, l.checkpoint, l.settled, l.accepted = p.state, p.checkpoint, p.settled, p.accepted
 }
 
 // Create writes entry 0. It fails with an error that wraps [store.ErrExists] if the log has begun.
@@ -121,10 +149,17 @@ func (c Config) withDefaults() Config {
 func Open(ctx context.Context, c Config, m *Memory) (*Ledger, error) {
 	l := &Ledger{c: c.withDefaults()}
 	if m != nil {
-		if err := l.resume(ctx, m); err != nil {
+		changed, err := l.resume(ctx, m)
+		if err != nil {
 			return nil, err
 		}
-		return l, l.Refresh(ctx)
+		if err := l.Refresh(ctx); err != nil {
+			return nil, err
+		}
+		if changed != nil && !slices.Contains(l.accepted, m.Pin.Seq) {
+			return nil, changed
+		}
+		return l, nil
 	}
 	head, err := l.findHead(ctx, 0, true)
 	if err != nil {
@@ -136,24 +171,33 @@ func Open(ctx context.Context, c Config, m *Memory) (*Ledger, error) {
 	return l, nil
 }
 
-func (l *Ledger) resume(ctx context.Context, m *Memory) error {
+// resume goes on from a memory. Changed says that the store shows something else in the slot of its pin: the store was
+// rolled back, unless what follows says that the administrator has accepted the loss of that very slot.
+func (l *Ledger) resume(ctx context.Context, m *Memory) (changed, err error) {
 	object, err := l.c.Store.Get(ctx, format.EntryKey(m.Pin.Seq), maxEntry)
-	if errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("%w: entry %d is gone", ErrRolledBack, m.Pin.Seq)
-	}
-	if err != nil {
-		return fmt.Errorf("commit log: %w", err)
-	}
-	if sha256.Sum256(object) != m.Pin.Hash {
-		return fmt.Errorf("%w: entry %d is another", ErrRolledBack, m.Pin.Seq)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		changed = fmt.Errorf("%w: entry %d is gone", ErrRolledBack, m.Pin.Seq)
+	case err != nil:
+		return nil, fmt.Errorf("commit log: %w", err)
+	case sha256.Sum256(object) != m.Pin.Hash:
+		changed = fmt.Errorf("%w: entry %d is another", ErrRolledBack, m.Pin.Seq)
 	}
 	st, err := format.DecodeState(m.State)
 	if err != nil {
-		return fmt.Errorf("remembered state: %w", err)
+		return nil, fmt.Errorf("remembered state: %w", err)
 	}
 	l.head, l.checkpoint, l.state = m.Pin, m.Checkpoint, st
 	l.damage, l.broken = slices.Clone(m.Damage), m.Broken
-	return nil
+	for _, d := range m.Damage {
+		if d.Settled {
+			l.settled = d.Seq // as good as the slot of the entry itself: no damage lies between
+		}
+		if d.Accepted {
+			l.accepted = append(l.accepted, d.Seq)
+		}
+	}
+	return changed, nil
 }
 
 // Memory returns what a host should remember; nil while a slot since the last checkpoint is in doubt: the
@@ -166,7 +210,7 @@ func (l *Ledger) Memory() *Memory {
 		return nil
 	}
 	return &Memory{
-		Pin: l.head, Checkpoint: l.checkpoint, State: l.state.Append(nil), Damage: slices.Clone(l.damage), Broken: l.broken,
+		Pin: l.head, Checkpoint: l.checkpoint, State: l.state.Append(nil), Damage: l.allDamage(), Broken: l.broken,
 	}
 }
 
@@ -193,12 +237,21 @@ func (l *Ledger) At() (*format.State, Pin) {
 	return &s, l.head
 }
 
-// Damage lists the slots known to hold no valid entry. One that is not vouched for and comes after the
-// newest snapshot may have been a newer snapshot: "the latest" is then not known.
+// Damage lists the slots known to hold no valid entry. One that is in doubt and comes after the newest
+// snapshot may have been a newer snapshot: "the latest" is then not known.
 func (l *Ledger) Damage() []Damage {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.damage)
+	return l.allDamage()
+}
+
+func (l *Ledger) allDamage() []Damage {
+	out := slices.Clone(l.damage)
+	for i := range out {
+		out[i].Settled = out[i].Seq <= l.settled
+		out[i].Accepted = slices.Contains(l.accepted, out[i].Seq)
+	}
+	return out
 }
 
 // CheckpointDue reports whether the next entry should be a checkpoint. One that is written by a process
@@ -209,10 +262,10 @@ func (l *Ledger) CheckpointDue() bool {
 	return l.head.Seq+1 >= max(l.checkpoint, l.doubt())+CheckpointEvery
 }
 
-// doubt is the newest slot that holds no valid entry for us, and that nobody vouches for; 0 for none.
+// doubt is the newest slot that is in doubt; 0 for none.
 func (l *Ledger) doubt() uint64 {
 	for _, d := range slices.Backward(l.damage) {
-		if !d.Vouched {
+		if !d.Vouched && d.Seq > l.settled {
 			return d.Seq
 		}
 	}
@@ -310,7 +363,7 @@ func (l *Ledger) SignedByAdmin(ctx context.Context, seq uint64) (*format.LogEntr
 	}
 	e, err := l.signedByAdmin(seq, object)
 	if err != nil {
-		return nil, fmt.Errorf("log entry %d: %w: %w", seq, errAltered, err)
+		return nil, fmt.Errorf("log entry %d: %w: %w", seq, ErrAltered, err)
 	}
 	return e, nil
 }
@@ -322,13 +375,11 @@ func (l *Ledger) Entry(ctx context.Context, ref format.SnapRef) (*format.LogEntr
 		return nil, fmt.Errorf("log entry %d: %w", ref.Seq, err)
 	}
 	if sha256.Sum256(object) != ref.Hash {
-		return nil, fmt.Errorf("log entry %d: %w", ref.Seq, errAltered)
+		return nil, fmt.Errorf("log entry %d: %w", ref.Seq, ErrAltered)
 	}
 	e, _, _, err := format.DecodeLogEntry(object)
 	return e, err
 }
-
-var errAltered = errors.New("the store returned other bytes than were committed")
 
 // would reports whether an entry about to be written would be taken by every reader.
 func (l *Ledger) would(e *format.LogEntry, object []byte) error {
@@ -350,12 +401,14 @@ func (l *Ledger) apply(seq uint64, object []byte) {
 
 // applyChecked is apply for an object of which check has said e and err.
 func (l *Ledger) applyChecked(seq uint64, object []byte, e *format.LogEntry, err error) {
-	prev := l.head
-	before, beforeCheckpoint := l.copyState(), l.checkpoint
+	prev, before := l.head, l.position()
+	if err == nil && l.look != nil {
+		l.look(e)
+	}
 	if err == nil && seq > 0 && e.Prev != prev.Chain {
 		// This entry's writer saw other bytes in some slot before it than we did. Go on from what it saw.
 		l.altered(seq - 1)
-		before, beforeCheckpoint = l.copyState(), l.checkpoint
+		before = l.position()
 		prev.Chain = e.Prev
 	} else if err == nil {
 		l.vouch()
@@ -365,12 +418,12 @@ func (l *Ledger) applyChecked(seq uint64, object []byte, e *format.LogEntry, err
 		err = l.take(e)
 	}
 	if err != nil {
-		l.state, l.checkpoint = before, beforeCheckpoint
+		l.goBack(before)
 		l.before = nil
 		l.damage = append(l.damage, Damage{Seq: seq})
 		return
 	}
-	l.before, l.beforeCheckpoint = before, beforeCheckpoint
+	l.before = before
 }
 
 // altered notes that the bytes of slot last, or of one of the invalid slots just before it, are not those
@@ -381,7 +434,7 @@ func (l *Ledger) altered(last uint64) {
 		return // it and its neighbours stay damage that nobody vouches for
 	}
 	if l.before != nil {
-		l.state, l.checkpoint = l.before, l.beforeCheckpoint
+		l.goBack(l.before)
 	}
 	l.damage = append(l.damage, Damage{Seq: last})
 }
@@ -473,6 +526,16 @@ func (l *Ledger) take(e *format.LogEntry) error {
 			}
 		}
 		l.state, l.checkpoint = s, e.Seq
+	case format.KindSettle:
+		s, err := format.DecodeSettle(e.Body)
+		if err != nil {
+			return err
+		}
+		if err := settles(l.state, e.Seq, s); err != nil {
+			return err
+		}
+		l.state, l.checkpoint, l.settled = &s.State, e.Seq, e.Seq
+		l.accepted = append(l.accepted, s.Lost...)
 	case format.KindEnrol:
 		x, err := format.DecodeEnrolment(e.Body)
 		if err != nil {

@@ -125,7 +125,7 @@ func (l *Ledger) load(ctx context.Context, head uint64) error {
 			return l.follow(ctx, base+1, head)
 		}
 		if base == 0 {
-			return fmt.Errorf("commit log: entry 0: %w: the repository cannot be opened without it; take it from another copy", errAltered)
+			return fmt.Errorf("commit log: entry 0: %w: the repository cannot be opened without it; take it from another copy", ErrAltered)
 		}
 		at = base - 1
 	}
@@ -140,7 +140,7 @@ func (l *Ledger) checkpointOf(ctx context.Context, at uint64) (uint64, error) {
 			return 0, fmt.Errorf("commit log: %w", err)
 		}
 		if e, _, _, derr := format.DecodeLogEntry(object); err == nil && derr == nil && e.Seq == at && e.Repo == l.c.Repo {
-			if e.Kind == format.KindCheckpoint {
+			if e.Kind == format.KindCheckpoint || e.Kind == format.KindSettle {
 				return at, nil
 			}
 			return e.Checkpoint, nil
@@ -167,14 +167,14 @@ func (l *Ledger) start(ctx context.Context, base uint64) (ok bool, signer format
 	if err != nil || e.Seq != base || e.Repo != l.c.Repo {
 		return false, signer, nil
 	}
-	st, err := format.DecodeState(e.Body)
+	st, lost, err := stateOf(e)
 	if err != nil {
 		return false, signer, nil
 	}
 	key := l.c.AdminKey
 	switch {
 	case base == 0 && e.Kind == format.KindGenesis && st.Enrolled == 0:
-	case base != 0 && e.Kind == format.KindCheckpoint && st.Enrolled == e.Enrolled && st.Enrolled < base:
+	case base != 0 && e.Kind != format.KindGenesis && st.Enrolled == e.Enrolled && st.Enrolled < base:
 		x, err := l.enrolment(ctx, st.Enrolled)
 		if err != nil {
 			return false, signer, err
@@ -182,7 +182,7 @@ func (l *Ledger) start(ctx context.Context, base uint64) (ok bool, signer format
 		if x == nil || !bytes.Equal(x.Append(nil), st.Enrolment.Append(nil)) {
 			return false, signer, nil // it enrols keys that the administrator did not
 		}
-		if e.Signer != SignerID(l.c.AdminKey) {
+		if e.Kind == format.KindCheckpoint && e.Signer != SignerID(l.c.AdminKey) {
 			key = writer(x, e.Signer)
 		}
 	default:
@@ -192,8 +192,27 @@ func (l *Ledger) start(ctx context.Context, base uint64) (ok bool, signer format
 		return false, signer, nil
 	}
 	l.state, l.checkpoint = st, base
+	if e.Kind == format.KindSettle {
+		l.settled, l.accepted = base, lost
+	}
 	l.head = Pin{Seq: base, Hash: sha256.Sum256(object), Chain: format.Chain(e.Prev, object)}
 	return true, e.Signer, nil
+}
+
+// stateOf returns the state that an entry states whole, and the slots that it gives up.
+func stateOf(e *format.LogEntry) (st *format.State, lost []uint64, err error) {
+	switch e.Kind {
+	case format.KindGenesis, format.KindCheckpoint:
+		st, err = format.DecodeState(e.Body)
+		return st, nil, err
+	case format.KindSettle:
+		s, err := format.DecodeSettle(e.Body)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &s.State, s.Lost, settles(&s.State, e.Seq, s)
+	}
+	return nil, nil, errors.New("the entry states no state")
 }
 
 // enrolment reads an enrolment that the administrator signed, from its own entry. It is nil if there is
@@ -247,18 +266,18 @@ func (l *Ledger) Verify(ctx context.Context) ([]Damage, error) {
 		return nil, err
 	}
 	if !ok {
-		return nil, fmt.Errorf("commit log: entry 0: %w", errAltered)
+		return nil, fmt.Errorf("commit log: entry 0: %w", ErrAltered)
 	}
 	if err := v.follow(ctx, 1, head.Seq); err != nil {
 		return nil, err
 	}
 	if v.head != head {
-		return v.damage, fmt.Errorf("commit log: entry %d: %w", head.Seq, errAltered)
+		return v.allDamage(), fmt.Errorf("commit log: entry %d: %w", head.Seq, ErrAltered)
 	}
 	if !sameState(v.state, st) {
-		return v.damage, fmt.Errorf("commit log: %w", errContradicts)
+		return v.allDamage(), fmt.Errorf("commit log: %w", errContradicts)
 	}
-	return v.damage, nil
+	return v.allDamage(), nil
 }
 
 func lastTrue(found []bool) int {

@@ -345,7 +345,12 @@ func (n node) setTimes(mod, birth format.Time) error {
 			created = 0
 		}
 	}
-	return setBasic(n.h, &basicInfo{created: created, written: written})
+	// Zero attributes would mean to leave them, which Wine takes for clearing them.
+	var now basicInfo
+	if err := getBasic(n.h, &now); err != nil {
+		return err
+	}
+	return setBasic(n.h, &basicInfo{created: created, written: written, attributes: now.attributes & attrSettable})
 }
 
 func (n node) xattrs(*tree) ([]format.Xattr, error) { return nil, nil }

@@ -83,6 +83,10 @@ type basicInfo struct {
 	_                                   uint32
 }
 
+func getBasic(h windows.Handle, info *basicInfo) error {
+	return windows.GetFileInformationByHandleEx(h, windows.FileBasicInfo, (*byte)(unsafe.Pointer(info)), uint32(unsafe.Sizeof(*info)))
+}
+
 func setBasic(h windows.Handle, info *basicInfo) error {
 	return windows.SetFileInformationByHandle(h, windows.FileBasicInfo, (*byte)(unsafe.Pointer(info)), uint32(unsafe.Sizeof(*info)))
 }
@@ -117,7 +121,7 @@ func statHandle(h windows.Handle, e *format.Entry) (extra, error) {
 		return extra{}, err
 	}
 	var basic basicInfo
-	if err := windows.GetFileInformationByHandleEx(h, windows.FileBasicInfo, (*byte)(unsafe.Pointer(&basic)), uint32(unsafe.Sizeof(basic))); err != nil {
+	if err := getBasic(h, &basic); err != nil {
 		return extra{}, err
 	}
 	*e = format.Entry{

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -107,6 +108,56 @@ func TestMetrics(t *testing.T) {
 	}, sums)
 }
 
+// TestSites: what is told of sites is made of the words that were given, and of numbers.
+func TestSites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec, reader := tracetest.NewSpanRecorder(), metric.NewManualReader()
+		var out bytes.Buffer
+		x := observe.NewSites(observe.Options{
+			Logger: slog.New(slog.NewTextHandler(&out, nil)), Classify: func(error) string { return "refused" },
+			Tracer: trace.NewTracerProvider(trace.WithSpanProcessor(rec)), Meter: metric.NewMeterProvider(metric.WithReader(reader)),
+		})
+		ctx, end := x.Begin(t.Context(), "reconcile", true)
+		_, requested := x.Request(ctx, "north", "list")
+		time.Sleep(3 * time.Second)
+		requested(errSecret)
+		end(nil)
+		_, end = x.Begin(t.Context(), "write", false)
+		end(errSecret)
+		x.Count(t.Context(), observe.DebtsTaken, "north", 2)
+
+		ended := rec.Ended()
+		require.Len(t, ended, 3)
+		require.Equal(t, ended[1].SpanContext().SpanID(), ended[0].Parent().SpanID())
+		require.Equal(t, trace.Status{Code: codes.Error, Description: "refused"}, ended[0].Status())
+		require.Equal(t, codes.Unset, ended[1].Status().Code)
+		require.ElementsMatch(t, []attribute.KeyValue{
+			attribute.String("site", "north"), attribute.String("operation", "list"), attribute.String("outcome", "refused"),
+		}, ended[0].Attributes())
+		require.Empty(t, ended[0].Events())
+
+		var rm metricdata.ResourceMetrics
+		require.NoError(t, reader.Collect(t.Context(), &rm))
+		sums := map[string]float64{}
+		for _, m := range rm.ScopeMetrics[0].Metrics {
+			switch d := m.Data.(type) {
+			case metricdata.Sum[int64]:
+				sums[m.Name] = float64(d.DataPoints[0].Value)
+			case metricdata.Histogram[float64]:
+				for _, p := range d.DataPoints {
+					sums[m.Name] += p.Sum
+				}
+			}
+		}
+		require.Equal(t, map[string]float64{
+			"carekeep.router.operation.duration": 3, "carekeep.router.request.duration": 3, "carekeep.router.debts.taken": 2,
+		}, sums)
+		require.Equal(t, 2, bytes.Count(out.Bytes(), []byte("\n")), "who writes is not heard: %s", &out)
+		require.Contains(t, out.String(), `msg="router: reconcile ends" outcome=ok seconds=3`)
+		require.NotContains(t, out.String()+fmt.Sprint(ended, rm), "Jane")
+	})
+}
+
 func TestLog(t *testing.T) {
 	var out bytes.Buffer
 	run(observe.Options{Logger: slog.New(slog.NewJSONHandler(&out, nil))})
@@ -132,6 +183,10 @@ func TestLog(t *testing.T) {
 }
 
 func TestSilence(t *testing.T) {
+	s := observe.NewSites(observe.Options{})
+	s.Count(t.Context(), observe.Denied, "north", 1)
+	_, done := s.Begin(t.Context(), "open", true)
+	done(errSecret)
 	x := observe.New(observe.Options{})
 	x.Retry("put", errSecret)
 	ctx, p := x.Begin(t.Context(), "backup")

@@ -20,7 +20,11 @@ var ErrForgotten = errors.New("the snapshot has been forgotten")
 type Damage struct {
 	Seq     uint64
 	Vouched bool // a later entry's writer saw the same bytes: harmless
+	Settled bool // the administrator has said what the log adds up to after it
+	GivenUp bool // and that this slot is lost
 	final   bool // nothing can vouch for it any more
+
+	settledBy, givenUpBy uint64 // entries of kind 10; 0: none
 }
 
 type enrolment struct{ writers, recipients [][]byte }
@@ -244,6 +248,29 @@ func decodeCondemn(b []byte) (v condemn, err error) {
 	return v, d.end()
 }
 
+// decodeSettle gives the slots that an entry of kind 10 gives up, and its state, or an error if these cannot be valid.
+func decodeSettle(e *entry) (lost []uint64, s state, err error) {
+	d := &dec{b: e.body}
+	before := uint64(0)
+	for n := d.count(1); n > 0; n-- {
+		seq := d.uv()
+		d.check(seq > before && seq < e.seq)
+		lost, before = append(lost, seq), seq
+	}
+	if d.check(len(lost) > 0); d.err != nil {
+		return nil, s, d.err
+	}
+	if s, err = decodeState(d.b); err != nil {
+		return nil, s, err
+	}
+	left := func(seq uint64) bool { return seq < e.seq && !slices.Contains(lost, seq) }
+	d.check(s.enrolSeq == e.enrol && left(s.enrolSeq) && left(s.recorded) && s.condemned == e.seq && s.swept == e.seq && len(s.partials) == 0)
+	for _, o := range slices.Concat(s.snaps, s.forgotten) {
+		d.check(left(o.seq))
+	}
+	return lost, s, d.err
+}
+
 // clone gives a state that can be changed without changing the other.
 func (s state) clone() state {
 	s.slots, s.segments = slices.Clone(s.slots), slices.Clone(s.segments)
@@ -339,6 +366,12 @@ func (r *Repository) apply(e *entry, before state) (state, bool) {
 			return s, false
 		}
 		return v, true
+	case 10:
+		_, v, err := decodeSettle(e)
+		if err != nil || v.enrolSeq != s.enrolSeq || !v.enrol.same(s.enrol) {
+			return s, false
+		}
+		return v, true
 	case 8:
 		d := &dec{b: e.body}
 		removed, slot := d.u8(), decodeSlot(d)
@@ -400,10 +433,15 @@ func (r *Repository) genesis() (*entry, state, error) {
 // checkpoint takes a checkpoint as the start, or gives nil if it is not to be trusted.
 func (r *Repository) checkpoint(seq uint64) (*entry, state, error) {
 	e, _, err := r.slot(seq)
-	if err != nil || e == nil || e.kind != 7 {
+	if err != nil || e == nil || e.kind != 7 && e.kind != 10 {
 		return nil, state{}, err
 	}
-	s, err := decodeState(e.body)
+	var s state
+	if e.kind == 7 {
+		s, err = decodeState(e.body)
+	} else {
+		_, s, err = decodeSettle(e)
+	}
 	if err != nil || s.enrolSeq != e.enrol {
 		return nil, state{}, nil
 	}
@@ -426,7 +464,7 @@ func (r *Repository) checkpoint(seq uint64) (*entry, state, error) {
 	default:
 		return nil, state{}, nil
 	}
-	if !enrol.same(s.enrol) || !e.signedBy(r.format.admin) && !e.signedByOne(enrol.writers) {
+	if !enrol.same(s.enrol) || !e.signedBy(r.format.admin) && (e.kind != 7 || !e.signedByOne(enrol.writers)) {
 		return nil, state{}, nil
 	}
 	return e, s, nil
@@ -461,7 +499,7 @@ func (r *Repository) start(full bool) (*entry, state, error) {
 			continue
 		}
 		cp := e.checkpoint
-		if e.kind == 7 {
+		if e.kind == 7 || e.kind == 10 {
 			cp = e.seq
 		}
 		if cp == 0 {
@@ -514,6 +552,7 @@ func (r *Repository) follow() error {
 			} else {
 				if r.undo {
 					r.state = r.before
+					r.unsettle(seq - 1)
 				}
 				if r.undo || seq == r.first+1 { // the start itself cannot be undone, but is under suspicion
 					r.damage = append(r.damage, Damage{Seq: seq - 1})
@@ -527,6 +566,7 @@ func (r *Repository) follow() error {
 				var after state
 				if after, valid = r.apply(e, r.state); valid {
 					r.before, r.state = r.state, after
+					r.settle(e)
 				}
 			}
 		}
@@ -538,11 +578,45 @@ func (r *Repository) follow() error {
 	return nil
 }
 
+// settle marks all damage before an entry of kind 10.
+func (r *Repository) settle(e *entry) {
+	if e.kind != 10 {
+		return
+	}
+	lost, _, _ := decodeSettle(e)
+	for i := range r.damage {
+		d := &r.damage[i]
+		if d.settledBy == 0 {
+			d.settledBy = e.seq
+		}
+		if d.givenUpBy == 0 && slices.Contains(lost, d.Seq) {
+			d.givenUpBy = e.seq
+		}
+	}
+}
+
+// unsettle takes back what an entry marked that is undone.
+func (r *Repository) unsettle(seq uint64) {
+	for i := range r.damage {
+		d := &r.damage[i]
+		if d.settledBy == seq {
+			d.settledBy = 0
+		}
+		if d.givenUpBy == seq {
+			d.givenUpBy = 0
+		}
+	}
+}
+
 // Damage lists the damaged slots of the log after the point that it was opened from.
 func (r *Repository) Damage() []Damage {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.damage)
+	out := slices.Clone(r.damage)
+	for i := range out {
+		out[i].Settled, out[i].GivenUp = out[i].settledBy > 0, out[i].givenUpBy > 0
+	}
+	return out
 }
 
 // A Snapshot is one snapshot with its description.
@@ -582,7 +656,7 @@ func (r *Repository) Snapshots() ([]Snapshot, error) {
 		out = append(out, s)
 	}
 	for _, d := range r.damage {
-		if d.Seq > last && !d.Vouched {
+		if d.Seq > last && !d.Vouched && d.settledBy == 0 {
 			errs = append(errs, ErrDamage)
 			break
 		}

@@ -72,6 +72,7 @@ type vectorJSON struct {
 	Keys      map[string]string `json:"keys"`
 	Sessions  map[string]string `json:"sessions"`
 	Damage    []uint64          `json:"damage"`
+	Lost      []uint64          `json:"lost"`
 	Snapshots []snapshotJSON    `json:"snapshots"`
 	Forgotten []string          `json:"forgotten"`
 	Record    string            `json:"record"`
@@ -167,7 +168,7 @@ func list(r *Repository) ([]snapshotJSON, error) {
 	return out, nil
 }
 
-var names = []string{"repo-v1", "repo-f1"}
+var names = []string{"repo-v1", "repo-f1", "repo-s1"}
 
 func TestVectors(t *testing.T) {
 	for _, name := range names {
@@ -234,7 +235,8 @@ func TestFullLog(t *testing.T) {
 		require.Equal(t, full.state.segments, quick.state.segments)
 		damage := []uint64{}
 		for _, d := range full.Damage() {
-			require.True(t, d.Vouched)
+			lost := slices.Contains(want.Lost, d.Seq)
+			require.Equal(t, []bool{!lost, lost, lost}, []bool{d.Vouched, d.Settled, d.GivenUp})
 			damage = append(damage, d.Seq)
 		}
 		require.Equal(t, want.Damage, damage)

@@ -34,11 +34,29 @@
 // Two of the ten were rules of an earlier version of the router, and looked safe: that an object that is in doubt yields
 // to another writer's, and that a promotion removes the intents of all keys that the new home site has.
 //
+// # Deletions
+//
+// A second, smaller model has one object that a killed writer left at the home site, a deletion of it, and two helpers of any kind:
+// one that settles the write, one that takes the deletion for dead and back, one that pays debts, one that compares. All may be
+// killed at any request.
+//
+//  1. Who copies puts an intent of its own at the home site, and then looks there for a deletion before it copies.
+//  2. Who deletes puts its intent, and then looks for writes under way: if there is one it notes the deletion against every other
+//     site before it begins. One of the two sees the other.
+//  3. Who copies looks at the home site afterwards, and removes its copy if the object is gone.
+//  4. Who takes a deletion back removes its intent before he copies. Who deletes looks for its intent when the home site has carried
+//     the deletion out, and if it is gone notes the deletion and asks the others again.
+//  5. Such a note stays as long as there is an intent about the key.
+//
+// TestNothingDeletedComesBack: what was reported to be deleted is nowhere once somebody has reconciled. Each rule that is left out
+// breaks that, and so does a comparison that dies between a copy of an object which is not in doubt and the look after it: it puts no
+// intent, because that would cost two writes for each of a million copies.
+//
 // # What it does not show
 //
 // Three sites, two slots, two writers with one entry each and one promotion: what needs more is not found. A request
 // takes effect at once or never; that an answer is lost is the same as that the process stops after it. Sites keep what
-// they have taken until they die. A listing shows what was put before it began. Deletions, replaced objects, debts,
+// they have taken until they die. A listing shows what was put before it began. Replaced objects, other debts,
 // reconciling and a second promotion are not in the model; the random histories of package router have them. The intents
 // that a promotion puts where it copies are not needed in this world; they are for two promotions at once.
 package routermodel

@@ -36,22 +36,29 @@ type watched struct {
 // Read implements io.Reader.
 func (r *watched) Read(p []byte) (int, error) {
 	r.w.timer.Reset(r.w.timeout)
+	defer r.w.timer.Stop() // what becomes of the bytes is not the site's
 	return r.Reader.Read(p)
 }
 
 // open opens an object at a site. The reader ends when the site makes no progress.
 func (s *site) open(ctx context.Context, key string, f func(r io.Reader, from *blob.Reader) error) error {
-	c, dog, stop := s.guarded(ctx)
+	c, end := s.seen.Request(ctx, s.Name, "read")
+	c, dog, stop := s.guarded(c)
 	defer stop()
 	r, err := s.Bucket.NewReader(c, key, nil)
+	dog.timer.Stop()
 	if err != nil {
-		return s.outcome(ctx, "read", err)
+		err = s.outcome(ctx, "read", err)
+		end(err)
+		return err
 	}
 	defer r.Close()
 	var inner error
 	watchedReader := &watched{Reader: r, w: dog}
 	tap := &tap{r: watchedReader, s: s, ctx: ctx}
-	if inner = f(tap, r); tap.err != nil {
+	inner = f(tap, r)
+	end(tap.err)
+	if tap.err != nil {
 		return tap.err
 	}
 	return inner
@@ -77,6 +84,11 @@ func (t *tap) Read(p []byte) (int, error) {
 
 // transfer copies an object from one site to another, with its attributes. With once it does not replace one.
 func transfer(ctx context.Context, key string, from, to *site, once bool) error {
+	return transferAs(ctx, key, key, from, to, once)
+}
+
+// transferAs is transfer to another key.
+func transferAs(ctx context.Context, key, as string, from, to *site, once bool) error {
 	a, err := attributes(ctx, key, from)
 	if err != nil {
 		return err
@@ -87,7 +99,7 @@ func transfer(ctx context.Context, key string, from, to *site, once bool) error 
 		if fr.Size() != a.Size {
 			return &SiteError{Site: from.Name, Op: "read", err: errOtherSize}
 		}
-		return pour(r, a.Size, from, newFeed(ctx, to, key, o))
+		return pour(r, a.Size, from, newFeed(ctx, to, as, o))
 	})
 }
 
@@ -180,33 +192,29 @@ func sameBytes(a, b io.Reader, buffer int64) (bool, error) {
 }
 
 // ensure brings an object from the home site to another. The intent goes there first, if the object is not yet there:
-// what is at a site without an intent is where it has to be, whichever site will be home.
-func (r *Router) ensure(ctx context.Context, key string, from, to *site, rec *intentRecord) error {
-	if rec != nil {
-		if err := to.put(ctx, rec.name(), rec); err != nil {
-			return err
-		}
+// what is at a site without an intent is where it has to be, whichever site will be home. It reports whether it may have made
+// a copy, also beside an error.
+func (r *Router) ensure(ctx context.Context, key string, from, to *site, rec *intentRecord) (copied bool, err error) {
+	if err := to.put(ctx, rec.name(), rec); err != nil {
+		return false, err
 	}
 	for range 3 {
 		err := transferUnlessThere(ctx, key, from, to)
-		if err == nil {
-			return nil
-		}
-		if !isTaken(err) {
-			return err
+		if err == nil || !isTaken(err) {
+			return true, err
 		}
 		equal, err := same(ctx, key, from, to)
 		switch {
 		case isNotFound(err):
 			continue // deleted meanwhile
 		case err != nil:
-			return err
+			return false, err
 		case equal:
-			return r.flush(ctx, key, to)
+			return false, r.flush(ctx, key, to)
 		}
-		return r.overrule(ctx, key, from, to, rec)
+		return true, r.overrule(ctx, key, from, to, rec)
 	}
-	return &SiteError{Site: to.Name, Op: "copy", err: ErrConflict}
+	return false, &SiteError{Site: to.Name, Op: "copy", err: ErrConflict}
 }
 
 // transferUnlessThere is a transfer that does not begin where the object is already.
@@ -225,28 +233,8 @@ func transferUnlessThere(ctx context.Context, key string, from, to *site) error 
 // conflict, and left to Reconcile: also where nobody was told of what the site has, because it may be the decision of
 // a later epoch.
 func (r *Router) overrule(ctx context.Context, key string, from, to *site, rec *intentRecord) error {
-	if rec == nil || rec.Op == opCreate {
+	if rec.Op == opCreate {
 		return &SiteError{Site: to.Name, Op: "copy", Code: gcerrors.FailedPrecondition, err: ErrConflict}
 	}
 	return transfer(ctx, key, from, to, false)
-}
-
-// asideRecord says what was kept aside.
-type asideRecord struct {
-	V    int    `json:"v"`
-	Key  string `json:"key"`
-	Site string `json:"site"`
-}
-
-// setAside keeps a site's object under a name of the router's. The object itself stays until it is replaced.
-func (r *Router) setAside(ctx context.Context, key string, s *site) error {
-	name := asidePrefix + itoa(r.epoch.Load().N) + "/" + shortDigest(key)
-	if err := s.put(ctx, name+".json", &asideRecord{V: recordVersion, Key: key, Site: s.Name}); err != nil {
-		return err
-	}
-	err := s.call(ctx, "keep aside", func(c context.Context) error { return s.Bucket.Copy(c, name, key, nil) })
-	if err == nil {
-		r.log("an object was kept aside", s.Name, nil)
-	}
-	return err
 }

@@ -22,7 +22,8 @@
 //     finished first.
 //   - "Not found" is said only if it is known. With the home site down, and too few others up to know, the error is
 //     [ErrUnknown].
-//   - Nothing is written where the rules do not allow it. If what is allowed does not satisfy the placement, nothing is
+//   - Nothing is written where the rules do not allow it: no object, and no record that names a key or, but for who
+//     promoted or migrates, a person. Deletions go there; with them the home site must be lawful. If what is allowed does not satisfy the placement, nothing is
 //     written anywhere, and [DeniedError] has every decision. Decisions are made again when they end, also in the
 //     middle of a run.
 //
@@ -37,13 +38,23 @@
 // goes on, and writes fail with [ErrHomeDown] until it is back, or somebody promotes another site with
 // [Router.Promote]. A site that missed a promotion is neither read nor written until Reconcile has compared it.
 //
+// A site that is slow, or does not answer at all, is down when [Site].Timeout has passed without progress; what goes on, however
+// slowly, is not cut off. So a dead connection costs a write that time once in five minutes. Only a driver that does not return
+// when its context has ended, as one on a dead network disk may, is waited for without end: what it does could otherwise take
+// effect later.
+//
+// A site that is declared read-only gets no request that changes anything. What it misses is owed to it, as [Router.Status]
+// says, until it may be written.
+//
 // # What is not promised
 //
 //   - Routers that replace or delete one key at the same moment leave it as one of them wanted at the home site;
 //     others may differ until they are reconciled deeply. Package backup never does this.
-//   - An object that is deleted at the moment in which another router finishes the write of it that a killed process left
-//     unfinished can stay at a copy, and Reconcile then brings it back. To package backup it is what was never used, and
-//     its next Compact deletes it.
+//   - An object that is deleted while Reconcile makes a copy of it that was lost, by a process which is killed between the copy
+//     and the look after it, can stay at that copy, and the next Reconcile then brings it back. To package backup it is what
+//     was never used, and its next Compact deletes it. What a killed write has left is safe from that.
+//   - A key that is written again after its deletion has the deletion's debts against it until they are paid: if the home site
+//     loses it before, other copies may be deleted. Package backup uses no key twice.
 //   - A deletion is reported when the home site and the others that are up have carried it out; what is owed may come back
 //     if the home site is lost before that is paid. It is never the other way round.
 //   - A router that is cut off from all sites but an old home site does not learn of a promotion, and reads there what was.
@@ -68,9 +79,18 @@
 // [Router.ResumeMigrations] deletes it. Until then the remedy is to destroy the keys that it is sealed with. A bucket that
 // keeps versions needs [MigrateOptions].Erase, or what is deleted is only hidden.
 //
+// # What is told
+//
+// [Options] takes a slog.Logger and providers of OpenTelemetry. There is a span for each operation and, within it, for each request
+// to a site, and their durations by kind, site and outcome as carekeep.router.operation.duration and
+// carekeep.router.request.duration; a read counts until it begins, the request of a write or of a copy until the site has it all.
+// Counters by site are carekeep.router.debts.taken and .paid, .quarantines, .releases and .denials. Sites are named as they were
+// configured, outcomes are a closed set of words. What a provider says is told to nobody.
+//
 // # Records
 //
 // Keys that begin with ".router/" are the router's own, hidden from listings and refused to users: a marker that says
 // what the site is, one record for each epoch, intents of writes under way, debts, quarantines, migrations, and what was
-// kept aside. They hold keys of objects, as the bucket itself does. Errors, logs and evidence hold none.
+// kept aside. They hold keys of objects, as the bucket itself does. Errors, logs and evidence hold none. A site that may be
+// written no more, or was left, still gets the marker and the epochs, which stop those who have not heard of it.
 package router

@@ -57,6 +57,7 @@ func (b *bucket) Attributes(ctx context.Context, key string) (*driver.Attributes
 	if strings.HasPrefix(key, reserved) {
 		return nil, notFound()
 	}
+	ctx, end := b.r.seen.Begin(ctx, opLook, false)
 	var out *driver.Attributes
 	err := b.r.find(ctx, func(s *site) error {
 		return s.call(ctx, "look", func(c context.Context) error {
@@ -67,6 +68,7 @@ func (b *bucket) Attributes(ctx context.Context, key string) (*driver.Attributes
 			return err
 		})
 	})
+	end(err)
 	return out, err
 }
 
@@ -157,5 +159,8 @@ func (b *bucket) Delete(ctx context.Context, key string, opts *driver.DeleteOpti
 			return err
 		}
 	}
-	return b.r.delete(ctx, key)
+	ctx, end := b.r.seen.Begin(ctx, opDelete, false)
+	err := b.r.delete(ctx, key)
+	end(err)
+	return err
 }

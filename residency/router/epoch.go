@@ -213,6 +213,9 @@ func (r *Router) first(ctx context.Context, views []*sighting, errs []error) err
 		if errs[i] != nil {
 			return fmt.Errorf("%w: %w", ErrFirst, errs[i])
 		}
+		if s.ReadOnly {
+			return fmt.Errorf("%w: %w", ErrFirst, s.unchangeable("open"))
+		}
 		if !views[i].empty && !views[i].marked && s.Name != r.o.Home {
 			return &SiteError{Site: s.Name, Op: "open", err: ErrForeign}
 		}

@@ -46,6 +46,8 @@ var (
 )
 
 var (
+	errDeleted    = errors.New("router: the object was deleted meanwhile")
+	errDeleting   = errors.New("router: the object is being deleted: if that goes on, reconcile")
 	errNotFound   = errors.New("router: no such object")
 	errExists     = errors.New("router: the object exists")
 	errNoURL      = errors.New("router: a signed URL would go round the router: there are none")
@@ -56,6 +58,7 @@ var (
 	errNotCurrent = errors.New("the site has to be reconciled first")
 	errOtherPlace = errors.New("the bucket is elsewhere than was declared: put the declaration right, or use another")
 	errNotLawful  = errors.New("the rules no longer allow it")
+	errReadOnly   = errors.New("the site is read-only")
 )
 
 // DeniedError says that the lawful sites cannot satisfy the placement, so that nothing was written.
@@ -93,7 +96,7 @@ type SiteError struct {
 // Error names the site, what was tried and the class of the error.
 func (e *SiteError) Error() string {
 	text := fmt.Sprint(e.Code)
-	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errShortRead, errOtherSize, errNotCurrent} {
+	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errShortRead, errOtherSize, errNotCurrent, errReadOnly, errAborted} {
 		if errors.Is(e.err, known) {
 			text = strings.TrimPrefix(known.Error(), "router: ")
 		}
@@ -107,7 +110,7 @@ func (e *SiteError) Error() string {
 // Unwrap gives the error of this package or of the operating system that is behind it. It gives no error of a
 // provider and none of a context: a site's timeout is not the caller's.
 func (e *SiteError) Unwrap() error {
-	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errOtherRecord} {
+	for _, known := range []error{ErrStalled, ErrConflict, ErrSuperseded, ErrOtherSubject, ErrOtherSite, ErrForeign, errOtherRecord, errReadOnly, errAborted} {
 		if errors.Is(e.err, known) {
 			return known
 		}
@@ -157,9 +160,11 @@ func fail(err error, sites ...error) error {
 		code = gcerrors.InvalidArgument
 	case errors.Is(err, errExists):
 		code = gcerrors.FailedPrecondition
+	case errors.Is(err, errDeleted):
+		code = gcerrors.NotFound
 	case errors.Is(err, errNoURL):
 		code = gcerrors.Unimplemented
-	case errors.Is(err, ErrHomeDown), errors.Is(err, ErrTooFewSites), errors.Is(err, ErrUnknown):
+	case errors.Is(err, ErrHomeDown), errors.Is(err, ErrTooFewSites), errors.Is(err, ErrUnknown), errors.Is(err, errDeleting):
 		code = gcerrors.Internal // may pass
 	}
 	return &failure{code: code, err: err, sites: sites}
@@ -199,6 +204,9 @@ func codeOf(err error) gcerrors.ErrorCode {
 }
 
 func isNotFound(err error) bool { return codeOf(err) == gcerrors.NotFound }
+
+// isDeletion reports whether a write was not settled because its object was or is being deleted.
+func isDeletion(err error) bool { return errors.Is(err, errDeleted) || errors.Is(err, errDeleting) }
 
 // isTaken reports whether a conditional write met an object.
 func isTaken(err error) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/carekeep/carekeep/internal/observe"
 	"github.com/carekeep/carekeep/residency/evidence"
 )
 
@@ -44,6 +45,9 @@ func (r *Router) recordDebts(ctx context.Context, paid map[string]SiteReport) er
 	r.newDebts = map[string]int64{}
 	r.mu.Unlock()
 	for _, s := range r.sites {
+		if n := paid[s.Name].Paid; n > 0 {
+			r.seen.Count(ctx, observe.DebtsPaid, s.Name, n)
+		}
 		if d := (evidence.Debt{Taken: debts[s.Name], Paid: paid[s.Name].Paid}); d != (evidence.Debt{}) {
 			if err := r.evidence(ctx, evidence.KindDebt, s.Name, d); err != nil {
 				return err

@@ -147,10 +147,13 @@ func (r *Router) Drill(ctx context.Context, from string, to Site, opts *DrillOpt
 	if opts != nil {
 		d.o = *opts
 	}
+	ctx, end := r.seen.Begin(ctx, opDrill, true)
 	if err := d.begin(ctx, to); err != nil {
+		end(err)
 		return nil, err
 	}
 	err := d.run(ctx)
+	end(err)
 	if !d.o.Keep {
 		err = errors.Join(err, d.clean(context.WithoutCancel(ctx)))
 	}
@@ -185,7 +188,7 @@ func (d *drill) begin(ctx context.Context, to Site) error {
 		return fmt.Errorf("%w: a drill that restores nothing shows nothing", ErrSites)
 	}
 	to.Timeout = cmp.Or(to.Timeout, time.Minute)
-	d.to = &site{Site: to, location: to.Target.Location}
+	d.to = &site{Site: to, seen: d.r.seen, location: to.Target.Location}
 	if err := d.look(ctx); err != nil {
 		return err
 	}
@@ -196,7 +199,7 @@ func (d *drill) begin(ctx context.Context, to Site) error {
 		v = residency.Decision{Verdict: residency.Unknown, Now: q.Now, Warnings: []string{"the rules could not decide"}}
 	}
 	if !d.r.canWrite(d.to, v) {
-		return &DeniedError{Decisions: map[string]residency.Decision{to.Name: v}, Lacks: []string{"the site " + to.Name + " to rehearse at"}}
+		return d.r.refused(ctx, &DeniedError{Decisions: map[string]residency.Decision{to.Name: v}, Lacks: []string{"the site " + to.Name + " to rehearse at"}})
 	}
 	empty := true
 	if err := d.to.list(ctx, "", func(string) bool { empty = false; return false }); err != nil {

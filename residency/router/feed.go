@@ -28,21 +28,35 @@ var (
 
 // newFeed begins an upload. It ends when the feed is finished or dropped.
 func newFeed(ctx context.Context, s *site, key string, o blob.WriterOptions) *feed {
-	c, cancel := context.WithCancel(ctx)
+	c, end := s.seen.Request(ctx, s.Name, "write")
+	c, cancel := context.WithCancel(c)
 	f := &feed{s: s, cancel: cancel, done: make(chan struct{})}
 	f.pipe = &pipe{data: make(chan []byte), took: make(chan struct{}, 1), eof: make(chan struct{}), abort: make(chan struct{}), timeout: s.Timeout}
+	f.pipe.most = max(mostBuffered, int64(o.BufferSize)*int64(max(o.MaxConcurrency, 1)))
 	f.pipe.timer = time.AfterFunc(s.Timeout, func() {
 		f.pipe.giveUp(true)
 		cancel()
 	})
+	if s.ReadOnly {
+		f.pipe.timer.Stop()
+		f.err = s.unchangeable("write")
+		end(f.err)
+		close(f.done)
+		return f
+	}
 	go func() {
 		defer close(f.done)
 		err := s.Bucket.Upload(c, key, f.pipe, &o)
 		f.pipe.timer.Stop()
-		if err != nil && f.pipe.hasStalled() {
-			err = ErrStalled
+		switch dropped, stalled := f.pipe.givenUp(); {
+		case err != nil && stalled:
+			f.err = s.outcome(ctx, "write", ErrStalled)
+		case err != nil && dropped && ctx.Err() == nil: // which says nothing of the site
+			f.err = &SiteError{Site: s.Name, Op: "write", err: errAborted}
+		default:
+			f.err = s.outcome(ctx, "write", err)
 		}
-		f.err = s.outcome(ctx, "write", err)
+		end(f.err)
 	}()
 	return f
 }
@@ -58,17 +72,21 @@ type pipe struct {
 	timer   *time.Timer
 	timeout time.Duration
 	pending int64 // bytes that the site may still have to send on
+	most    int64 // and how many it can be
 
 	mu      sync.Mutex
 	ended   bool
 	stalled bool
 }
 
-// leastRate is how many bytes in a second a site must at least take in the background, beside its timeout; and
-// pieceSize how many are handed on at a time.
+// leastRate is how many bytes in a second a site must at least take in the background, beside its timeout; mostBuffered how many
+// drivers take before they have sent them, if they are not told otherwise (5 parts of 5 MiB on S3, 16 MiB on Google, 8 MiB on
+// Azure); pieceSize how many are handed on at a time, and stepSize how many of them to the driver, which is progress.
 const (
-	leastRate = 64 << 10
-	pieceSize = 1 << 20
+	stepSize     = 64 << 10
+	leastRate    = 64 << 10
+	mostBuffered = 32 << 20
+	pieceSize    = 1 << 20
 )
 
 // giveUp makes the reader fail.
@@ -82,10 +100,16 @@ func (p *pipe) giveUp(stalled bool) {
 	}
 }
 
-func (p *pipe) hasStalled() bool {
+// givenUp reports whether the write was given up, and whether that was because the site took too long.
+func (p *pipe) givenUp() (dropped, stalled bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stalled
+	return p.ended, p.stalled
+}
+
+// progress gives the site its time anew.
+func (p *pipe) progress() {
+	p.timer.Reset(p.timeout + time.Duration(p.pending/leastRate)*time.Second)
 }
 
 // next waits for bytes. While it does, the site's time does not run.
@@ -97,7 +121,7 @@ func (p *pipe) next() error {
 	err := error(nil)
 	select {
 	case p.rest = <-p.data:
-		p.pending += int64(len(p.rest))
+		p.pending = min(p.pending+int64(len(p.rest)), p.most)
 	case <-p.eof:
 		err = io.EOF
 	case <-p.abort:
@@ -107,7 +131,7 @@ func (p *pipe) next() error {
 		return errAborted
 	default:
 	}
-	p.timer.Reset(p.timeout + time.Duration(p.pending/leastRate)*time.Second)
+	p.progress()
 	return err
 }
 
@@ -142,11 +166,12 @@ func (p *pipe) WriteTo(w io.Writer) (total int64, err error) {
 			}
 			return total, err
 		}
-		n, err := w.Write(p.rest)
+		n, err := w.Write(p.rest[:min(len(p.rest), stepSize)])
 		total += int64(n)
 		if err != nil {
 			return total, err
 		}
+		p.progress()
 		p.past(n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/carekeep/carekeep/internal/observe"
 	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/evidence"
 )
@@ -98,7 +99,7 @@ func (r *Router) place(ctx context.Context, all bool) (*plan, error) {
 		if len(lacks) == 0 {
 			lacks = []string{"the home site"}
 		}
-		return nil, r.denied(lacks)
+		return nil, r.denied(ctx, lacks)
 	}
 	if err := r.homeReady(ctx, home); err != nil {
 		return nil, err
@@ -144,12 +145,22 @@ func (r *Router) homeReady(ctx context.Context, home *site) error {
 }
 
 // denied is the error of a placement that the lawful sites cannot give.
-func (r *Router) denied(lacks []string) error {
+func (r *Router) denied(ctx context.Context, lacks []string) error {
 	e := &DeniedError{Decisions: map[string]residency.Decision{}, Lacks: lacks}
 	for _, s := range r.enrolled() {
 		s.mu.Lock()
 		e.Decisions[s.Name] = s.decision
 		s.mu.Unlock()
+	}
+	return r.refused(ctx, e)
+}
+
+// refused counts a refusal by the sites that are not lawful.
+func (r *Router) refused(ctx context.Context, e *DeniedError) error {
+	for name, d := range e.Decisions {
+		if d.Verdict != residency.Allowed {
+			r.seen.Count(ctx, observe.Denied, name, 1)
+		}
 	}
 	return e
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/carekeep/carekeep/internal/observe"
 )
 
 // ownIntent is an intent of this router.
@@ -65,7 +67,7 @@ func (r *Router) forget(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.mine, id)
-	delete(r.seen, id)
+	delete(r.read, id)
 }
 
 // withdraw takes an intent back that is about nothing, or no longer needed. What cannot be removed now does no
@@ -85,6 +87,40 @@ func (r *Router) intentsAt(ctx context.Context, s *site) (ids []string, err erro
 		return true
 	})
 	return ids, err
+}
+
+// underWay returns an intent about a key at a site that is one of those looked for; nil if there is none.
+func (r *Router) underWay(ctx context.Context, at *site, key string, is func(*intentRecord) bool) (*intentRecord, error) {
+	ids, err := r.intentsAt(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		r.mu.Lock()
+		rec, known := r.read[id]
+		if own := r.mine[id]; own != nil {
+			rec, known = own.intentRecord, true
+		}
+		r.mu.Unlock()
+		if !known {
+			if err := at.get(ctx, intentPrefix+id, &rec); isNotFound(err) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+			r.remember(rec)
+		}
+		if rec.Key == key && is(&rec) {
+			return &rec, nil
+		}
+	}
+	return nil, nil
+}
+
+// deleting returns an intent of another router at the home site to delete a key. This one works on one change of a key at a
+// time.
+func (r *Router) deleting(ctx context.Context, home *site, key string) (*intentRecord, error) {
+	return r.underWay(ctx, home, key, func(rec *intentRecord) bool { return rec.Op == opDelete && rec.Writer != r.id })
 }
 
 // rollForward finishes what is unfinished at the home site.
@@ -113,6 +149,9 @@ func (r *Router) finishOthers(ctx context.Context, ids []string) error {
 			continue
 		}
 		if _, err := r.settleKey(ctx, rec); err != nil {
+			if isDeletion(err) {
+				continue // the same
+			}
 			if there, herr := r.home().exists(ctx, rec.name()); herr == nil && !there {
 				continue // whoever wrote it was quicker, and may even have deleted it again
 			}
@@ -128,14 +167,18 @@ func (r *Router) finishOne(ctx context.Context, id string) (settled bool, err er
 	if err != nil || rec == nil {
 		return false, err
 	}
-	return r.settleKey(ctx, rec)
+	settled, err = r.settleKey(ctx, rec)
+	if isDeletion(err) {
+		return false, nil
+	}
+	return settled, err
 }
 
 // unfinished returns what an intent says, or nil if nothing has to be done about it.
 func (r *Router) unfinished(ctx context.Context, id string) (*intentRecord, error) {
 	r.mu.Lock()
 	own := r.mine[id]
-	rec, known := r.seen[id]
+	rec, known := r.read[id]
 	r.mu.Unlock()
 	if own != nil {
 		own.mu.Lock()
@@ -169,10 +212,10 @@ func (r *Router) unfinished(ctx context.Context, id string) (*intentRecord, erro
 func (r *Router) remember(rec intentRecord) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.seen) > 1024 {
-		clear(r.seen)
+	if len(r.read) > 1024 {
+		clear(r.read)
 	}
-	r.seen[rec.ID] = rec
+	r.read[rec.ID] = rec
 }
 
 // settleKey brings the sites to the home site's state of a key, and then removes the intent that said that they may
@@ -198,22 +241,77 @@ func (r *Router) settleKey(ctx context.Context, rec *intentRecord) (settled bool
 	if !there {
 		err = r.settleDelete(ctx, rec, p)
 	} else {
-		err = r.settleWrite(ctx, rec, p)
+		err = r.settleOther(ctx, rec, p)
 	}
 	return err == nil, err
 }
 
-// settleWrite brings an object that the home site has to the others.
+// settleOther settles a write that somebody has left, or takes a deletion back that was not carried out at the home site,
+// under an intent of its own, by which who deletes the object sees that it is copied.
+//
+// Whose deletion is taken back may be alive. His intent goes before the first copy: if it is still there when the home site has
+// carried the deletion out, nobody has copied anything.
+func (r *Router) settleOther(ctx context.Context, rec *intentRecord, p *plan) error {
+	op := rec.Op
+	if op == opDelete {
+		op = opPut
+	}
+	own := r.intend(rec.Key, op, p)
+	own.ask()
+	err := p.home.put(ctx, own.name(), &own.intentRecord)
+	switch {
+	case err != nil:
+	case rec.Op != opDelete:
+		err = r.settleWrite(ctx, rec, p)
+	default:
+		if err = p.home.remove(ctx, rec.name()); err == nil {
+			r.forget(rec.ID)
+			err = r.settleWrite(ctx, &own.intentRecord, p)
+		}
+	}
+	own.settle(err == nil)
+	switch {
+	case rec.Op != opDelete:
+		r.withdraw(ctx, own, []*site{p.home})
+	case isDeletion(err):
+		r.withdraw(ctx, own, append(without(p.try, p.home), p.home))
+	}
+	return err
+}
+
+// settleWrite brings an object that the home site has to the others, unless it is being deleted. An intent of this router
+// about it is at the home site.
 func (r *Router) settleWrite(ctx context.Context, rec *intentRecord, p *plan) error {
-	if err := r.flush(ctx, rec.Key, p.home); err != nil {
+	if del, err := r.deleting(ctx, p.home, rec.Key); err != nil {
+		return err
+	} else if del != nil {
+		return fail(errDeleting)
+	}
+	if err := r.flush(ctx, rec.Key, p.home); isNotFound(err) {
+		return fail(errDeleted)
+	} else if err != nil {
 		return err
 	}
+	made := make([]bool, len(p.try))
 	errs := each(p.try, func(s *site) error {
 		if s == p.home {
 			return nil
 		}
-		return r.ensure(ctx, rec.Key, p.home, s, rec)
+		copied, err := r.ensure(ctx, rec.Key, p.home, s, rec)
+		made[slices.Index(p.try, s)] = copied
+		return err
 	})
+	if there, err := p.home.exists(ctx, rec.Key); err != nil {
+		return err
+	} else if !there { // who deleted it need not have seen the copies
+		each(p.try, func(s *site) error {
+			if made[slices.Index(p.try, s)] {
+				return s.remove(ctx, rec.Key)
+			}
+			return nil
+		})
+		return fail(errDeleted)
+	}
 	var reached []*site
 	for i, err := range errs {
 		if err == nil {
@@ -284,12 +382,33 @@ func (r *Router) owing(rec *intentRecord, p *plan, reached []*site) []*site {
 }
 
 // owe records a debt. For a new object the home site's record is enough, because a comparison of listings would find
-// what is missing; of a change of an old one every site that knows it has to tell, whichever will be home.
+// what is missing; of a change of an old one every site that knows it has to tell, whichever will be home. But a deletion
+// reaches sites that may not be written, and these get no record: they cannot become home.
 func (r *Router) owe(ctx context.Context, rec *intentRecord, owed, reached []*site) error {
 	d := &debtRecord{V: recordVersion, ID: rec.ID, Key: rec.Key, Op: rec.Op, Sites: names(owed), At: rec.At}
-	at := reached
-	if rec.Op == opCreate {
-		at = []*site{r.home()}
+	if err := r.note(ctx, d, reached); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range owed {
+		r.newDebts[s.Name]++
+		r.seen.Count(ctx, observe.DebtsTaken, s.Name, 1)
+	}
+	return nil
+}
+
+// note puts the record of a debt at the home site, and at those of the sites that know of it that have to.
+func (r *Router) note(ctx context.Context, d *debtRecord, reached []*site) error {
+	at := []*site{r.home()}
+	if d.Op != opCreate {
+		for _, s := range without(reached, r.home()) {
+			if ok, err := r.writable(ctx, s); err != nil {
+				return err
+			} else if ok {
+				at = append(at, s)
+			}
+		}
 	}
 	for _, err := range each(at, func(s *site) error {
 		err := s.put(ctx, d.name(), d)
@@ -304,11 +423,6 @@ func (r *Router) owe(ctx context.Context, rec *intentRecord, owed, reached []*si
 		if err != nil {
 			return fail(ErrTooFewSites, err)
 		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, s := range owed {
-		r.newDebts[s.Name]++
 	}
 	return nil
 }

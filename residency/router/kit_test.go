@@ -29,6 +29,7 @@ type world struct {
 	rules  router.Decider                     // default: all is allowed
 	places map[string]residency.Place         // of the sites, if it matters
 	watch  func(site string, o faultstore.Op) // sees all requests of living processes
+	still  string                             // a site that is read-only
 }
 
 func newWorld(t testing.TB, mustReach int, names ...string) *world {
@@ -119,7 +120,7 @@ func (p *process) requests() int {
 func (p *process) sites() []router.Site {
 	var out []router.Site
 	for _, n := range p.w.names {
-		s := router.Site{Name: n, Bucket: p.buckets[n]}
+		s := router.Site{Name: n, Bucket: p.buckets[n], ReadOnly: n == p.w.still}
 		if at, ok := p.w.places[n]; ok {
 			s.Target.Location.Places = []residency.Place{at}
 		}

@@ -38,15 +38,23 @@ func (b *bucket) ListPaged(ctx context.Context, opts *driver.ListOptions) (*driv
 	if size == 0 {
 		size = pageSize
 	}
+	ctx, end := b.r.seen.Begin(ctx, opList, false)
+	page, err := b.page(ctx, opts, &token, size)
+	end(err)
+	return page, err
+}
+
+// page makes a page of the home site's listing, or of the others'.
+func (b *bucket) page(ctx context.Context, opts *driver.ListOptions, token *pageToken, size int) (*driver.ListPage, error) {
 	home := b.r.home()
 	if home == nil || !b.r.decides(ctx, home) || !b.r.mayRead(ctx, home) {
-		return b.union(ctx, opts, &token, size)
+		return b.union(ctx, opts, token, size)
 	}
-	page, err := b.merge(ctx, opts, &token, size, []*site{home})
+	page, err := b.merge(ctx, opts, token, size, []*site{home})
 	if err == nil || ctx.Err() != nil {
 		return page, err
 	}
-	return b.union(ctx, opts, &token, size)
+	return b.union(ctx, opts, token, size)
 }
 
 // union lists without the home site.

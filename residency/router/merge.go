@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 
 	"gocloud.dev/blob"
 	"golang.org/x/time/rate"
@@ -61,6 +63,11 @@ type pass struct {
 	doubts map[string]map[*site]bool
 	limit  *rate.Limiter
 	report *ReconcileReport
+	// owed are the keys of which a site has missed a change, and could not be given it: what it has there says nothing.
+	owed map[string]map[*site]bool
+	// noted are debts at the home site that were read, by name.
+	noted   map[string]*debtRecord
+	reading sync.Mutex
 	// adopt says that what only a site behind the epoch has may have been reported, so that it is brought back.
 	adopt bool
 	// force says that the home site wins where nothing else decides.
@@ -110,10 +117,23 @@ func (p *pass) readDoubts(ctx context.Context) ([]intentRecord, error) {
 	return all, nil
 }
 
+// counting are the copies of a key that are not known to be out of date.
+func (p *pass) counting(key string, have []holding) []holding {
+	owed := p.owed[key]
+	if owed == nil {
+		return have
+	}
+	return slices.DeleteFunc(slices.Clone(have), func(h holding) bool { return owed[h.s] })
+}
+
 // sound reports whether nothing is to be done about a key.
 func (p *pass) sound(key string, have []holding) bool {
+	have = p.counting(key, have)
 	if p.o.Deep || p.doubts[key] != nil {
 		return false
+	}
+	if len(have) == 0 {
+		return true
 	}
 	var legal []*site
 	atHome := false
@@ -156,6 +176,9 @@ func (p *pass) repair(ctx context.Context, key string) error {
 	}
 	defer unlock()
 	have, err := p.holdings(ctx, key)
+	if err == nil {
+		have, err = p.dead(ctx, key, p.counting(key, have))
+	}
 	if err != nil || len(have) == 0 {
 		return err
 	}
@@ -215,7 +238,7 @@ func (p *pass) holdings(ctx context.Context, key string) ([]holding, error) {
 }
 
 // orphan handles a key that only sites behind the epoch have: it was deleted since, or never reported. It is kept
-// aside there.
+// aside there, or at the home site where nothing more may be written.
 func (p *pass) orphan(ctx context.Context, key string, have []holding) (done bool, err error) {
 	if p.adopt {
 		return false, nil
@@ -226,7 +249,15 @@ func (p *pass) orphan(ctx context.Context, key string, have []holding) (done boo
 		}
 	}
 	for _, h := range have {
-		if err := p.r.setAside(ctx, key, h.s); err != nil {
+		at := h.s
+		if !contains(p.legal, at) {
+			at = p.home
+		}
+		if !contains(p.legal, at) || h.s.ReadOnly {
+			p.report.failed(h.s)
+			continue
+		}
+		if err := p.r.setAside(ctx, key, h.s, at); err != nil {
 			return true, err
 		}
 		if err := h.s.remove(ctx, key); err != nil {
@@ -405,7 +436,7 @@ func (p *pass) correct(ctx context.Context, key string, right, wrong holding) er
 		return err
 	}
 	if p.doubts[key] != nil || wrong.s.stands() != current || p.force {
-		if err := p.r.setAside(ctx, key, wrong.s); err != nil {
+		if err := p.r.setAside(ctx, key, wrong.s, wrong.s); err != nil {
 			return err
 		}
 		p.report.aside(key, wrong.s)
@@ -437,9 +468,88 @@ func (p *pass) fill(ctx context.Context, key string, right []holding, own *ownIn
 			p.report.failed(s)
 			continue
 		}
+		if s != p.home {
+			if gone, err := p.takeBack(ctx, key, s); err != nil || gone {
+				return err
+			}
+		}
 		right, legal = append(right, holding{s, right[0].size}), append(legal, s)
 	}
 	return nil
+}
+
+// takeBack removes a copy that was made of what was or is being deleted. Who deletes has an intent at the home site from before
+// he asks the others until the home site has carried it out.
+func (p *pass) takeBack(ctx context.Context, key string, made *site) (gone bool, err error) {
+	del, err := p.r.deleting(ctx, p.home, key)
+	if err != nil {
+		return false, err
+	}
+	if del == nil {
+		if there, err := p.home.exists(ctx, key); err != nil || there {
+			return false, err
+		}
+	}
+	return true, made.remove(ctx, key)
+}
+
+// dead handles copies, of what the home site lacks, at sites for which it has noted a deletion of the key: they were made or
+// found again after the debts were paid. It returns the others.
+func (p *pass) dead(ctx context.Context, key string, have []holding) ([]holding, error) {
+	if len(have) == 0 || p.holds(have, p.home) {
+		return have, nil
+	}
+	named, err := p.deletedAt(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	var out []holding
+	for _, h := range have {
+		if !named[h.s.Name] {
+			out = append(out, h)
+		} else if !h.s.ReadOnly {
+			if err := h.s.remove(ctx, key); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// deletedAt returns the names of the sites for which the home site has noted a deletion of a key. Records do not change, so each
+// is read once.
+func (p *pass) deletedAt(ctx context.Context, key string) (map[string]bool, error) {
+	var all []string
+	if err := p.home.list(ctx, debtPrefix, func(name string) bool {
+		all = append(all, name)
+		return true
+	}); err != nil {
+		return nil, err
+	}
+	p.reading.Lock()
+	defer p.reading.Unlock()
+	named := map[string]bool{}
+	for _, name := range all {
+		d := p.noted[name]
+		if d == nil {
+			d = new(debtRecord)
+			if err := p.home.get(ctx, name, d); isNotFound(err) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+			if p.noted == nil {
+				p.noted = map[string]*debtRecord{}
+			}
+			p.noted[name] = d
+		}
+		if d.Key == key && d.Op == opDelete {
+			for _, s := range d.Sites {
+				named[s] = true
+			}
+		}
+	}
+	return named, nil
 }
 
 // supply copies an object to a site that lacks it, after an intent if there is one.
@@ -457,7 +567,7 @@ func (p *pass) transfer(ctx context.Context, key string, from holding, to *site,
 	if ok, err := p.r.writable(ctx, to); err != nil {
 		return err
 	} else if !ok {
-		return p.r.denied([]string{"site " + to.Name})
+		return p.r.denied(ctx, []string{"site " + to.Name})
 	}
 	if err := p.pace(ctx, from.size); err != nil {
 		return err

@@ -61,6 +61,38 @@ func (r *Router) Migrate(ctx context.Context, plan *MigrationPlan, opts *Migrate
 	if d, err := plan.digest(); err != nil || d != plan.Digest {
 		return nil, ErrPlan
 	}
+	ctx, end := r.seen.Begin(ctx, opMigrate, true)
+	report, err := r.carryPlanOut(ctx, plan, opts)
+	end(err)
+	return report, err
+}
+
+// carryPlanOut carries a plan out beside other processes that may do the same. What one of them has just done can look,
+// halfway, like the doing of strangers: then all sites are looked at again.
+func (r *Router) carryPlanOut(ctx context.Context, plan *MigrationPlan, opts *MigrateOptions) (*MigrationReport, error) {
+	for try := time.Duration(1); ; try++ {
+		report, err := r.carryPlanOutOnce(ctx, plan, opts)
+		overtaken := errors.Is(err, ErrSuperseded) || errors.Is(err, ErrForeign) || isNotFound(err)
+		if err == nil || !overtaken || try == overtakenTries {
+			return report, err
+		}
+		if sleep(ctx, try*overtakenPause) != nil {
+			return report, err
+		}
+		each(r.sites, func(s *site) error {
+			v, err := r.sight(ctx, s)
+			r.stand(s, v, err)
+			return nil
+		})
+	}
+}
+
+const (
+	overtakenTries = 5
+	overtakenPause = 50 * time.Millisecond
+)
+
+func (r *Router) carryPlanOutOnce(ctx context.Context, plan *MigrationPlan, opts *MigrateOptions) (*MigrationReport, error) {
 	if err := r.follow(ctx); err != nil {
 		return nil, err
 	}
@@ -74,6 +106,13 @@ func (r *Router) Migrate(ctx context.Context, plan *MigrationPlan, opts *Migrate
 // ResumeMigrations goes on with the migration that is under way, and deletes what earlier ones had to leave behind, as
 // far as that is possible now, and what killed writers have put there since. There is a report for each. See [Router.Migrate] for the errors.
 func (r *Router) ResumeMigrations(ctx context.Context, opts *MigrateOptions) ([]*MigrationReport, error) {
+	ctx, end := r.seen.Begin(ctx, opResume, true)
+	reports, err := r.resumeAll(ctx, opts)
+	end(err)
+	return reports, err
+}
+
+func (r *Router) resumeAll(ctx context.Context, opts *MigrateOptions) ([]*MigrationReport, error) {
 	if err := r.follow(ctx); err != nil {
 		return nil, err
 	}
@@ -274,14 +313,22 @@ func (m *mover) prepare(ctx context.Context) error {
 }
 
 // record puts a record where the migration must be known: at the home site, at the targets and at the desk; and, as
-// far as they answer, at the others that remain.
+// far as they answer and may be written, at the others that remain.
 func (m *mover) record(ctx context.Context, name string, v any) error {
 	must := append([]*site{m.r.home(), m.desk}, m.to...)
 	var all []*site
-	for _, s := range append(must, m.r.enrolled()...) {
-		if !contains(all, s) && (s != m.from || s == m.r.home()) {
-			all = append(all, s)
+	for i, s := range append(must, m.r.enrolled()...) {
+		if contains(all, s) || s == m.from && s != m.r.home() {
+			continue
 		}
+		if i >= len(must) {
+			if ok, err := m.r.writable(ctx, s); err != nil {
+				return err
+			} else if !ok {
+				continue
+			}
+		}
+		all = append(all, s)
 	}
 	for i, err := range each(all, func(s *site) error { return s.put(ctx, name, v) }) {
 		if err != nil && (contains(must, all[i]) || ctx.Err() != nil) {

@@ -187,7 +187,7 @@ func (r *Router) affords(ctx context.Context, keeps, to []string) error {
 		}
 		e.Decisions[s.Name] = d
 	}
-	return e
+	return r.refused(ctx, e)
 }
 
 // writable says whether new data may go to a site now.

@@ -96,8 +96,14 @@ func (b *bringing) once(ctx context.Context, atFrom bool) (e *movedEntry, again 
 		if err != nil && !isNotFound(err) {
 			return nil, false, err
 		}
-		// What was written since may well have been replaced after the leaving site had it.
-		e.Odd = err == nil && got != *b.ref && a.ModTime.Before(b.m.begun)
+		// What was written since may well have been replaced after the leaving site had it, and so may what it owes.
+		if err == nil && got != *b.ref && a.ModTime.Before(b.m.begun) {
+			old, err := b.m.missed(ctx, b.key, opPut, b.m.from)
+			if err != nil {
+				return nil, false, err
+			}
+			e.Odd = !old
+		}
 	}
 	if b.m.legal(b.home) && b.home != b.m.from {
 		b.good = append(b.good, b.home)
@@ -167,7 +173,8 @@ func (b *bringing) settle(ctx context.Context, to *site) (bool, error) {
 }
 
 // copy writes the home site's copy to a site. To one that takes part in writes it goes as any other change, with
-// intents, and is taken back if the object was deleted meanwhile.
+// intents, and is taken back if the object was deleted meanwhile. A home site that may no longer be written, because it is
+// being left, gets no intent: it names the key.
 func (b *bringing) copy(ctx context.Context, to *site, once bool) error {
 	r := b.m.r
 	live := slices.Contains(r.epoch.Load().Sites, to.Name)
@@ -179,12 +186,28 @@ func (b *bringing) copy(ctx context.Context, to *site, once bool) error {
 		}
 		own = r.intend(b.key, op, &plan{home: b.home, want: []*site{to}})
 		own.ask()
-		for _, s := range []*site{b.home, to} {
+		at := []*site{b.home, to}
+		if ok, err := r.writable(ctx, b.home); err != nil {
+			return err
+		} else if !ok {
+			at = at[1:]
+		}
+		for _, s := range at {
 			if err := s.put(ctx, own.name(), &own.intentRecord); err != nil {
 				own.settle(false)
 				r.withdraw(ctx, own, []*site{to, b.home})
 				return err
 			}
+		}
+		// A deletion that has not seen the intent is noted for it, in case that this is killed before it undoes the copy.
+		del, err := r.deleting(ctx, b.home, b.key)
+		if err == nil && del != nil {
+			err = r.bury(ctx, del, &plan{home: b.home, try: []*site{b.home}})
+		}
+		if err != nil {
+			own.settle(false)
+			r.withdraw(ctx, own, []*site{to, b.home})
+			return err
 		}
 	}
 	err := b.transfer(ctx, to, once)
@@ -206,7 +229,7 @@ func (b *bringing) copy(ctx context.Context, to *site, once bool) error {
 func (b *bringing) undo(ctx context.Context, to *site) error {
 	wait := 10 * time.Millisecond
 	for {
-		pending, err := b.deleting(ctx)
+		pending, err := b.m.r.deleting(ctx, b.home, b.key)
 		if err != nil {
 			return err
 		}
@@ -224,43 +247,13 @@ func (b *bringing) undo(ctx context.Context, to *site) error {
 			return nil
 		}
 		if wait > b.home.Timeout {
-			return b.m.r.settleWrite(ctx, pending, &plan{home: b.home, want: b.m.r.enrolled(), try: []*site{b.home, to}})
+			return b.m.r.settleOther(ctx, pending, &plan{home: b.home, want: b.m.r.enrolled(), try: []*site{b.home, to}})
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 		wait *= 2
 	}
-}
-
-// deleting returns an intent at the home site to delete the key.
-func (b *bringing) deleting(ctx context.Context) (*intentRecord, error) {
-	r := b.m.r
-	ids, err := r.intentsAt(ctx, b.home)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range ids {
-		r.mu.Lock()
-		rec, known := r.seen[id]
-		own := r.mine[id]
-		r.mu.Unlock()
-		if own != nil {
-			continue // of this router, which works on one change of a key at a time
-		}
-		if !known {
-			if err := b.home.get(ctx, intentPrefix+id, &rec); isNotFound(err) {
-				continue
-			} else if err != nil {
-				return nil, err
-			}
-			r.remember(rec)
-		}
-		if rec.Key == b.key && rec.Op == opDelete {
-			return &rec, nil
-		}
-	}
-	return nil, nil
 }
 
 // transfer copies the object with its attributes, and takes the sum of what it read.

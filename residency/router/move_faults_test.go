@@ -120,7 +120,7 @@ func TestTwoAtOnce(t *testing.T) {
 			won[i%2]++
 			continue
 		}
-		require.True(t, errors.Is(err, router.ErrMoving) || errors.Is(err, router.ErrStale), "%v", err)
+		require.True(t, errors.Is(err, router.ErrMoving) || errors.Is(err, router.ErrStale), "%d: %v; %v", i, err, errs)
 	}
 	require.Len(t, won, 1, "one of the two plans: %v", errs)
 	for _, n := range won {

@@ -197,7 +197,7 @@ func (m *mover) locked(ctx context.Context, key string) (until time.Time, locked
 // erase deletes an object at the leaving site, or says that its store refuses to.
 func (m *mover) erase(ctx context.Context, key string) (refused bool, err error) {
 	s := m.from
-	if m.o.Erase == nil {
+	if m.o.Erase == nil || s.ReadOnly {
 		err = s.remove(ctx, key)
 	} else if err = s.call(ctx, "delete", func(c context.Context) error { return m.o.Erase(c, s.Bucket, key) }); isNotFound(err) {
 		err = nil
@@ -246,23 +246,6 @@ func (l *leaving) record(ctx context.Context, name string, size int64) error {
 	}
 	if err == nil && locked {
 		l.m.lock(name, size, until)
-	}
-	return err
-}
-
-// aside brings what was kept aside at the leaving site to the desk.
-func (l *leaving) aside(ctx context.Context, name string) error {
-	m := l.m
-	if err := m.mayGo(ctx, m.desk); err != nil {
-		return err
-	}
-	err := transfer(ctx, name, m.from, m.desk, true)
-	if err != nil && !isTaken(err) {
-		return err
-	}
-	equal, err := same(ctx, name, m.from, m.desk)
-	if err == nil && !equal {
-		err = &SiteError{Site: m.desk.Name, Op: "keep aside", err: ErrConflict}
 	}
 	return err
 }

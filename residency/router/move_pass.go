@@ -165,7 +165,7 @@ func (m *mover) restore(ctx context.Context, key string) (back bool, err error) 
 			return there && err == nil, err
 		}
 	}
-	gone, err := m.owes(ctx, key)
+	gone, err := m.missed(ctx, key, opDelete, m.from)
 	if err != nil || gone {
 		return false, err
 	}
@@ -180,12 +180,27 @@ func (m *mover) restore(ctx context.Context, key string) (back bool, err error) 
 	return err == nil, err
 }
 
-// owes reports whether the leaving site has missed the deletion of a key.
-func (m *mover) owes(ctx context.Context, key string) (bool, error) {
+// missed reports whether a site has missed a change of a key, of some kind. Who noted that may not be the home site,
+// if another was promoted since.
+func (m *mover) missed(ctx context.Context, key, op string, who *site) (bool, error) {
 	home := m.r.home()
-	gone := false
+	for _, s := range append([]*site{home}, without(m.r.enrolled(), home)...) {
+		if s != home && (s == who || !s.takes() || s.resting()) {
+			continue
+		}
+		if found, err := s.debts(ctx, func(d *debtRecord) bool {
+			return d.Key == key && d.Op == op && slices.Contains(d.Sites, who.Name)
+		}); err != nil || found {
+			return found, err
+		}
+	}
+	return false, nil
+}
+
+// debts reports whether any debt that is noted at a site is one that is looked for.
+func (s *site) debts(ctx context.Context, is func(*debtRecord) bool) (bool, error) {
 	var names []string
-	if err := home.list(ctx, debtPrefix, func(name string) bool {
+	if err := s.list(ctx, debtPrefix, func(name string) bool {
 		names = append(names, name)
 		return true
 	}); err != nil {
@@ -193,13 +208,13 @@ func (m *mover) owes(ctx context.Context, key string) (bool, error) {
 	}
 	for _, name := range names {
 		var d debtRecord
-		if err := home.get(ctx, name, &d); err != nil && !isNotFound(err) {
+		if err := s.get(ctx, name, &d); err != nil && !isNotFound(err) {
 			return false, err
-		} else if err == nil && d.Key == key && d.Op == opDelete && slices.Contains(d.Sites, m.from.Name) {
-			gone = true
+		} else if err == nil && is(&d) {
+			return true, nil
 		}
 	}
-	return gone, nil
+	return false, nil
 }
 
 // fill changes the set of sites, and then brings to the targets what was written until then.
@@ -423,9 +438,14 @@ func (m *mover) reconsider(ctx context.Context, key string, v weight) (*movedEnt
 	if ok, err := m.r.writable(ctx, home); err != nil {
 		return nil, err
 	} else if !ok && len(v.others) > 0 {
-		return nil, m.r.denied([]string{"the home site"})
+		return nil, m.r.denied(ctx, []string{"the home site"})
 	}
 	for _, s := range v.others {
+		if gone, err := m.missed(ctx, key, opDelete, s); err != nil {
+			return nil, err
+		} else if gone {
+			continue
+		}
 		if doubt, err := m.r.inDoubt(ctx, key, s); err != nil || doubt {
 			return nil, err
 		}

@@ -199,6 +199,9 @@ func (w *manifest) flush(ctx context.Context) error {
 	if len(w.entries) == 0 {
 		return nil
 	}
+	if err := w.m.mayGo(ctx, w.m.desk); err != nil { // they hold keys
+		return err
+	}
 	err := w.m.desk.put(ctx, w.m.chunkName(w.pass, w.next), &movedChunk{V: recordVersion, Entries: w.entries})
 	if errors.Is(err, errOtherRecord) {
 		return errElsewhere

@@ -37,6 +37,13 @@ func (r *Router) Promote(ctx context.Context, pr Promotion) (*ReconcileReport, e
 	if err := r.answerable(evidence.KindPromotion, evidence.Promotion{To: pr.Home, Person: pr.Person, Cause: pr.Cause}); err != nil {
 		return nil, err
 	}
+	ctx, end := r.seen.Begin(ctx, opPromote, true)
+	report, err := r.promote(ctx, pr, home)
+	end(err)
+	return report, err
+}
+
+func (r *Router) promote(ctx context.Context, pr Promotion, home *site) (*ReconcileReport, error) {
 	r.gate.Lock()
 	defer r.gate.Unlock()
 	// Whatever this router knew, the sites may know better. Until something was begun, a refusal leaves it as it was.
@@ -90,7 +97,7 @@ func (r *Router) mayPromote(ctx context.Context, home *site) error {
 		return err
 	}
 	if !r.canWrite(home, d) {
-		return &DeniedError{Decisions: map[string]residency.Decision{home.Name: d}, Lacks: []string{"the home site"}}
+		return r.refused(ctx, &DeniedError{Decisions: map[string]residency.Decision{home.Name: d}, Lacks: []string{"the home site"}})
 	}
 	return nil
 }
@@ -117,11 +124,14 @@ func (r *Router) claim(ctx context.Context, old, e *epochRecord, up []*site) ([]
 	return claimed, nil
 }
 
-// claimable are the sites that answer and are what they should be, those of them that have not lost their records, and
-// what is wrong with the others.
+// claimable are the sites that answer, may be changed and are what they should be, those of them that have not lost their
+// records, and what is wrong with the others. Enough claims without a read-only site mean enough knowledge too.
 func (r *Router) claimable(ctx context.Context, old, e *epochRecord) (up, whole []*site, errs []error) {
 	seen := make([]bool, len(r.sites))
 	errs = each(r.sites, func(s *site) error {
+		if s.ReadOnly {
+			return s.unchangeable("promote")
+		}
 		if s.stands() == foreign || s.isQuarantined() {
 			return &SiteError{Site: s.Name, Op: "promote", err: errNotCurrent}
 		}
@@ -220,7 +230,7 @@ func (p *pass) dropIntents(ctx context.Context, intents []intentRecord) error {
 		if !p.united[rec.Key] {
 			continue
 		}
-		for _, s := range append(without(p.sites, p.home), p.home) {
+		for _, s := range changeable(append(without(p.sites, p.home), p.home)) {
 			if err := s.remove(ctx, rec.name()); err != nil {
 				return err
 			}

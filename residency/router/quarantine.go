@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/carekeep/carekeep/internal/observe"
+	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/evidence"
 )
 
@@ -47,8 +49,12 @@ func (r *Router) setQuarantine(ctx context.Context, name string, q evidence.Quar
 	if err := r.evidence(ctx, evidence.KindQuarantine, name, q); err != nil {
 		return err
 	}
+	at, err := r.keepers(ctx)
+	if err != nil {
+		return err
+	}
 	put := 0
-	errs := each(r.sites, func(at *site) error { return at.put(ctx, rec.name(), rec) })
+	errs := each(at, func(at *site) error { return at.put(ctx, rec.name(), rec) })
 	for _, err := range errs {
 		if err == nil {
 			put++
@@ -59,10 +65,33 @@ func (r *Router) setQuarantine(ctx context.Context, name string, q evidence.Quar
 		s.quarantine = rec
 		s.mu.Unlock()
 	}
+	if event := observe.Released; put > 0 || rec.Quarantined {
+		if rec.Quarantined {
+			event = observe.Quarantined
+		}
+		r.seen.Count(ctx, event, name, 1)
+	}
 	if put == 0 {
 		return fail(ErrTooFewSites, errs...)
 	}
 	return ctx.Err()
+}
+
+// keepers are the sites that keep quarantines: enrolled, known to be ours, and lawful. That includes the one that it is
+// about: a practice may have no other.
+func (r *Router) keepers(ctx context.Context) ([]*site, error) {
+	var out []*site
+	for _, s := range r.enrolled() {
+		r.revive(ctx, s)
+		d, err := r.decide(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		if st := s.stands(); d.Verdict == residency.Allowed && !s.ReadOnly && st != unseen && st != foreign {
+			out = append(out, s)
+		}
+	}
+	return out, ctx.Err()
 }
 
 // readQuarantine reads from every site which sites are in quarantine. Of two records of one number that differ, the

@@ -104,8 +104,10 @@ func (b *bucket) NewRangeReader(ctx context.Context, key string, offset, length 
 	if strings.HasPrefix(key, reserved) {
 		return nil, notFound()
 	}
-	rd := &reader{r: b.r, ctx: ctx, key: key, offset: offset, left: length, size: -1}
-	err := b.r.find(ctx, rd.openAt)
+	found, end := b.r.seen.Begin(ctx, opRead, false)
+	rd := &reader{r: b.r, ctx: found, key: key, offset: offset, left: length, size: -1}
+	err := b.r.find(found, rd.openAt)
+	end(err)
 	if err != nil {
 		return nil, err
 	}
@@ -140,14 +142,17 @@ func (rd *reader) openAt(s *site) error {
 	if slices.Contains(rd.tried, s) {
 		return &SiteError{Site: s.Name, Op: "read", err: errShortRead}
 	}
-	c, dog, stop := s.guarded(rd.ctx)
+	c, end := s.seen.Request(rd.ctx, s.Name, "open")
+	c, dog, stop := s.guarded(c)
 	in, err := s.Bucket.NewRangeReader(c, rd.key, rd.offset, rd.left, nil)
 	dog.timer.Stop()
 	if err == nil && rd.size >= 0 && in.Size() != rd.size {
 		_ = in.Close()
 		err = &SiteError{Site: s.Name, Op: "read", err: errOtherSize}
 	}
-	if err = s.outcome(rd.ctx, "read", err); err != nil {
+	err = s.outcome(rd.ctx, "read", err)
+	end(err)
+	if err != nil {
 		stop()
 		return err
 	}
@@ -284,8 +289,11 @@ func (f *flusher) settle() (others []string, err error) {
 	}
 	err = f.r.settleWrite(f.ctx, &own.intentRecord, p)
 	own.settle(err == nil)
-	if err == nil {
+	switch {
+	case err == nil:
 		f.r.dropFailed(f.ctx, f.key)
+	case isDeletion(err):
+		f.r.withdraw(f.ctx, own, append(without(p.try, p.home), p.home))
 	}
 	return others, err
 }

@@ -2,9 +2,11 @@ package router
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -124,7 +126,9 @@ func (r *Router) Reconcile(ctx context.Context, opts *ReconcileOptions) (*Reconc
 		p.limit = rate.NewLimiter(rate.Limit(n), n)
 	}
 	p.report.Cursor = p.o.After
+	ctx, end := r.seen.Begin(ctx, opReconcile, true)
 	err := p.reconcile(ctx)
+	end(err)
 	p.report.Ended = r.o.Now()
 	if eerr := r.evidence(ctx, evidence.KindReconcile, "", p.report.evidence(p.o.Deep)); err == nil {
 		err = eerr
@@ -149,7 +153,7 @@ func (p *pass) reconcile(ctx context.Context) error {
 		return err
 	}
 	for _, s := range p.sites {
-		if s.stands() == behind && p.report.Sites[s.Name].Failed == 0 && p.o.After == "" {
+		if s.stands() == behind && !s.ReadOnly && p.report.Sites[s.Name].Failed == 0 && p.o.After == "" {
 			leave, err := p.enter()
 			if err != nil {
 				return err
@@ -226,9 +230,14 @@ func (p *pass) finishIntents(ctx context.Context) error {
 	for _, rec := range all {
 		byID[rec.ID] = rec
 	}
-	for id, rec := range byID {
-		if err := p.finishIntent(ctx, id, rec); err != nil {
-			return err
+	for _, deletions := range []bool{true, false} { // first: they keep writes from being settled
+		for id, rec := range byID {
+			if deletions != (rec.Op == opDelete) {
+				continue
+			}
+			if err := p.finishIntent(ctx, id, rec); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -275,7 +284,7 @@ func (p *pass) abandoned(ctx context.Context, rec intentRecord) (bool, error) {
 
 // removeIntent removes what is left of an intent.
 func (p *pass) removeIntent(ctx context.Context, rec intentRecord) error {
-	for _, s := range append(without(p.sites, p.home), p.home) {
+	for _, s := range changeable(append(without(p.sites, p.home), p.home)) {
 		if s.stands() != current {
 			continue // its doubts are needed to judge what it has
 		}
@@ -352,14 +361,16 @@ func (r *Router) welcome(ctx context.Context, s *site) error {
 		return err
 	}
 	s.setStanding(current, nil)
-	s.answered()
+	s.recovered()
 	return nil
 }
 
-// payDebts brings the sites that have missed a change to the state of the site that knows of it.
+// payDebts brings the sites that have missed a change to the state of the site that knows of it. What a read-only site has
+// noted is not asked for: it could not be removed when it is paid, and would be believed for ever.
 func (p *pass) payDebts(ctx context.Context) error {
 	seen := map[string]bool{}
-	for _, at := range append([]*site{p.home}, without(p.sites, p.home)...) {
+	p.owed = map[string]map[*site]bool{}
+	for _, at := range changeable(append([]*site{p.home}, without(p.sites, p.home)...)) {
 		var ids []string
 		err := at.list(ctx, debtPrefix, func(name string) bool {
 			ids = append(ids, name)
@@ -406,30 +417,72 @@ func (p *pass) payDebt(ctx context.Context, at *site, d *debtRecord) error {
 	if err != nil {
 		return err
 	}
-	left := 0
+	var left []string
 	for _, name := range d.Sites {
 		s := p.r.site(name)
 		if s == nil || !contains(p.sites, s) || from == s {
-			left++
+			left = append(left, name)
 			continue
 		}
-		if done, err := p.payOne(ctx, d, from, s, there); err != nil {
+		if done, err := p.payOne(ctx, d, from, s, there); err != nil && !errors.Is(err, errReadOnly) {
 			return err
-		} else if !done {
-			left++
+		} else if !done || err != nil {
+			left = append(left, name)
+			p.stillOwed(d, s)
 			continue
 		}
 		p.report.paid(s)
 	}
-	if left > 0 {
+	if len(left) == len(d.Sites) || d.Buried && !there && p.doubts[d.Key] != nil {
 		return nil
 	}
-	for _, s := range append(without(p.sites, p.home), p.home) {
+	return p.settleDebt(ctx, d, left)
+}
+
+// settleDebt removes a debt that was paid, but to those left, of whom those sites that knew of it keep a new record.
+func (p *pass) settleDebt(ctx context.Context, d *debtRecord, left []string) error {
+	all := changeable(append(without(p.sites, p.home), p.home))
+	if len(left) > 0 {
+		rest := *d
+		rest.ID, rest.Sites = shortDigest(d.ID + "/" + strings.Join(left, "/"))[:16], left
+		kept := false
+		for _, s := range all {
+			there, err := s.exists(ctx, d.name())
+			if err != nil {
+				return err
+			}
+			ok, err := p.r.writable(ctx, s)
+			if err != nil {
+				return err
+			}
+			if there && ok {
+				if err := s.put(ctx, rest.name(), &rest); err != nil {
+					return err
+				}
+				kept = true
+			}
+		}
+		if !kept {
+			return nil // where it is nothing may be written
+		}
+	}
+	for _, s := range all {
 		if err := s.remove(ctx, d.name()); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// stillOwed notes that a site could not be given a change. Of a new object it may have another, which is compared.
+func (p *pass) stillOwed(d *debtRecord, s *site) {
+	if d.Op == opCreate {
+		return
+	}
+	if p.owed[d.Key] == nil {
+		p.owed[d.Key] = map[*site]bool{}
+	}
+	p.owed[d.Key][s] = true
 }
 
 // payOne brings one site to another's state of a key.
@@ -462,7 +515,11 @@ func (p *pass) payOne(ctx context.Context, d *debtRecord, from, to *site, there 
 	if err != nil {
 		return false, err
 	}
-	return true, p.transfer(ctx, d.Key, holding{from, a.Size}, to, !has)
+	if err := p.transfer(ctx, d.Key, holding{from, a.Size}, to, !has); err != nil || from != p.home {
+		return true, err
+	}
+	_, err = p.takeBack(ctx, d.Key, to)
+	return true, err
 }
 
 func contains(sites []*site, s *site) bool { return slices.Contains(sites, s) }

@@ -30,7 +30,7 @@ const (
 	epochPrefix    = reserved + "epoch-"  // <number>-<id>, and the same with readySuffix
 	intentPrefix   = reserved + "intent-" // <id>
 	debtPrefix     = reserved + "debt/"   // <id>
-	asidePrefix    = reserved + "aside/"  // <epoch>/<digest>, and the same with .json
+	asidePrefix    = reserved + "aside/"  // <epoch>/<digest of key>-<digest of bytes>-<site>, and the same with recordSuffix
 	quarantineName = reserved + "quarantine-"
 	evidencePrefix = reserved + "evidence/" // not the router's: who opens it may keep evidence there, which is never deleted
 	readySuffix    = "-ready"
@@ -115,6 +115,9 @@ type debtRecord struct {
 	Op    string    `json:"op"`
 	Sites []string  `json:"sites"`
 	At    time.Time `json:"at"`
+	// Buried says that the sites need not have missed the deletion: somebody may have been making copies meanwhile. It is kept
+	// until no intent about the key is left.
+	Buried bool `json:"buried,omitempty"`
 }
 
 func (d *debtRecord) name() string { return debtPrefix + d.ID }
@@ -165,6 +168,12 @@ func (s *site) put(ctx context.Context, name string, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
+	}
+	if s.ReadOnly {
+		if there, _, err := s.fetch(ctx, name); err != nil && !isNotFound(err) || bytes.Equal(there, data) {
+			return err
+		}
+		return s.unchangeable("record")
 	}
 	for range 5 {
 		err = s.call(ctx, "record", func(c context.Context) error {
@@ -236,21 +245,12 @@ func decode(data []byte, v any) error {
 
 // list calls f with the names below a prefix until it returns false.
 func (s *site) list(ctx context.Context, prefix string, f func(name string) bool) error {
-	it := s.Bucket.List(&blob.ListOptions{Prefix: prefix})
+	c := &cursor{s: s, opts: blob.ListOptions{Prefix: prefix}, size: pageSize}
 	for {
-		var o *blob.ListObject
-		err := s.call(ctx, "list", func(c context.Context) (err error) {
-			o, err = it.Next(c)
-			if isEOF(err) {
-				o, err = nil, nil
-			}
-			return err
-		})
-		if err != nil || o == nil {
+		o, err := c.peek(ctx)
+		if err != nil || o == nil || !f(o.Key) {
 			return err
 		}
-		if !f(o.Key) {
-			return nil
-		}
+		c.pass(o.Key)
 	}
 }

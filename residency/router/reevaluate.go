@@ -44,11 +44,13 @@ type SiteReview struct {
 // Reevaluate asks the rules anew about every site, as of a day, whose law may be past or to come; zero is today. It
 // changes nothing, and counts what each site holds by listing it. The errors are the context's.
 func (r *Router) Reevaluate(ctx context.Context, asOf residency.Day) (*Review, error) {
+	ctx, end := r.seen.Begin(ctx, opReevaluate, true)
 	v, err := r.review(ctx, r.rules, asOf)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = r.countAll(ctx, v)
 	}
-	return v, r.countAll(ctx, v)
+	end(err)
+	return v, err
 }
 
 // review judges every site by some rules.

@@ -11,9 +11,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 
+	"github.com/carekeep/carekeep/internal/observe"
 	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/evidence"
 )
@@ -56,8 +59,12 @@ type Options struct {
 	// Evidence, if not nil, keeps a record of each decision that changed, probe, override, quarantine, debt,
 	// promotion and reconciliation. The data encodes as JSON and holds no key. Where it fails, so does what it is about.
 	Evidence func(ctx context.Context, kind evidence.Kind, site string, data any) error
-	// Logger, if not nil, is told of sites that fail and of what is repaired.
-	Logger *slog.Logger
+	// Logger, TracerProvider and MeterProvider are told of operations and how long they took, by kind; of requests, by kind
+	// and site; of debts, quarantines and denials, by site; and the logger of sites that fail and of what is repaired. nil is
+	// silence. Nothing that they are told names a key.
+	Logger         *slog.Logger
+	TracerProvider trace.TracerProvider
+	MeterProvider  metric.MeterProvider
 	// Now is the clock of decisions and records; default time.Now. Nothing that keeps data safe rests on it.
 	Now func() time.Time
 }
@@ -70,6 +77,7 @@ type Router struct {
 	id      string // of this router, in its intents
 	sites   []*site
 	bucket  *blob.Bucket
+	seen    *observe.Sites
 
 	gate     sync.RWMutex // a promotion holds it; the commit of a write holds it for reading
 	epoch    atomic.Pointer[epochRecord]
@@ -77,9 +85,9 @@ type Router struct {
 	later    atomic.Bool // a later epoch was seen
 	keys     keyLocks
 	mu       sync.Mutex
-	mine     map[string]*ownIntent // intents of this router, by id
-	seen     map[string]intentRecord
-	newDebts map[string]int64 // copies missed by site since the last evidence of it
+	mine     map[string]*ownIntent   // intents of this router, by id
+	read     map[string]intentRecord // intents of others, by id
+	newDebts map[string]int64        // copies missed by site since the last evidence of it
 	line     lineage
 	shift    sync.Mutex // held while the set of sites changes
 	chunk    int        // entries of a migration in one record; 0 is the default. For tests of many records with few objects
@@ -99,39 +107,50 @@ const maxSites = 12
 //
 // Errors wrap [ErrSites], [ErrFirst], [ErrOtherSubject], [ErrOtherSite] or [ErrForeign], or are the context's.
 func Open(ctx context.Context, rules Decider, subject residency.Subject, sites []Site, opts *Options) (*Router, error) {
-	r := &Router{rules: rules, subject: subject, id: randomID(), mine: map[string]*ownIntent{}, seen: map[string]intentRecord{}, newDebts: map[string]int64{}}
+	r := &Router{rules: rules, subject: subject, id: randomID(), mine: map[string]*ownIntent{}, read: map[string]intentRecord{}, newDebts: map[string]int64{}}
 	if opts != nil {
 		r.o = *opts
 	}
 	if err := r.setUp(sites); err != nil {
 		return nil, err
 	}
-	if err := r.look(ctx); err != nil {
+	ctx, end := r.seen.Begin(ctx, opOpen, true)
+	err := r.open(ctx)
+	end(err)
+	if err != nil {
 		return nil, err
+	}
+	return r, nil
+}
+
+// open looks at the sites and finishes what can be finished.
+func (r *Router) open(ctx context.Context) error {
+	if err := r.look(ctx); err != nil {
+		return err
 	}
 	if err := r.finishSwitch(ctx); err != nil {
 		if cerr := ctx.Err(); cerr != nil {
-			return nil, cerr
+			return cerr
 		}
 		r.log("a change of the set of sites could not be finished", "", err)
 	}
 	for _, s := range r.sites {
 		if err := r.probe(ctx, s); err != nil {
-			return nil, err
+			return err
 		}
 		if _, err := r.decide(ctx, s); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	r.bucket = blob.NewBucket(&bucket{r: r})
 	// What cannot be finished now does not keep anybody from reading.
 	if err := r.rollForward(ctx); err != nil {
 		if cerr := ctx.Err(); cerr != nil {
-			return nil, cerr
+			return cerr
 		}
 		r.log("unfinished writes of others could not be finished", "", err)
 	}
-	return r, nil
+	return nil
 }
 
 // setUp checks what was given and fills in defaults.
@@ -158,6 +177,10 @@ func (r *Router) setUp(sites []Site) error {
 		r.sites = append(r.sites, &site{Site: s, location: s.Target.Location})
 	}
 	r.setDefaults(sites[0].Name)
+	r.seen = r.o.observer()
+	for _, s := range r.sites {
+		s.seen = r.seen
+	}
 	for _, name := range append(slices.Clone(r.o.ReadFrom), r.o.Home) {
 		if r.site(name) == nil {
 			return fmt.Errorf("%w: there is no site %s", ErrSites, name)

@@ -3,12 +3,14 @@ package router
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"gocloud.dev/blob"
 	"gocloud.dev/gcerrors"
 
+	"github.com/carekeep/carekeep/internal/observe"
 	"github.com/carekeep/carekeep/residency"
 	"github.com/carekeep/carekeep/residency/probe"
 )
@@ -30,10 +32,20 @@ type Site struct {
 	// Removable places are expected to be away at times. One that was away when the router was opened is looked for
 	// again when it is reconciled, and by writes only if they cannot do without it.
 	Removable bool
-	// ReadOnly places get no writes.
+	// ReadOnly places get no request that changes anything. What they miss is owed to them ([SiteStatus.Owed]). As no record
+	// of another epoch can be put there, such a place is not read after a promotion or a migration, until it may be
+	// written and was reconciled. The first opening of a router needs places that may be written.
 	ReadOnly bool
-	// Timeout is how long the place may make no progress with a request; default one minute. A provider's driver
-	// must give up when its context ends: a call that does not return, as on a dead network disk, cannot be ended.
+	// Timeout is how long the place may make no progress with a request; default one minute, which is longer than the retries
+	// of providers' clients take and short beside a backup. After it the request's context ends, the place counts as down
+	// ([ErrStalled]) and is not asked for five minutes by what can do without it. It bounds a short request (a look, a deletion,
+	// a record, a page of a listing, a probe) as a whole. Of an upload or a download it bounds the time between two reads:
+	// one that goes on may take as long as it takes. As drivers take bytes before they have sent them, the end of an upload has
+	// a second more for each 64 KiB that may still be on their way, which are the last 32 MiB, or what
+	// blob.WriterOptions lets a driver buffer; so with the default an upload into a black hole ends within ten minutes.
+	//
+	// A request that has begun is waited for, so that it takes no effect afterwards. A driver must give up when its context
+	// ends: a call that does not return, as of a system call on a dead network disk, cannot be ended, and nor can what waits.
 	Timeout time.Duration
 	// Probe, if not nil, finds out where the bucket really is. It is asked when the router is opened and every
 	// [Options.ProbeEvery]. The rules judge what it observes, with what Target declares where the provider does not
@@ -66,6 +78,7 @@ const (
 // site is a Site at work.
 type site struct {
 	Site
+	seen *observe.Sites
 
 	mu       sync.Mutex
 	standing standing
@@ -87,9 +100,12 @@ type site struct {
 
 // call carries out a short request, within the site's timeout, and takes note of how it went.
 func (s *site) call(ctx context.Context, op string, f func(context.Context) error) error {
-	c, cancel := context.WithTimeout(ctx, s.Timeout)
+	c, end := s.seen.Request(ctx, s.Name, op)
+	c, cancel := context.WithTimeout(c, s.Timeout)
 	defer cancel()
-	return s.outcome(ctx, op, f(c))
+	err := s.outcome(ctx, op, f(c))
+	end(err)
+	return err
 }
 
 // outcome takes note of how a request went. It returns nil, the error of the caller's context, or a *SiteError.
@@ -118,7 +134,17 @@ func (s *site) outcome(ctx context.Context, op string, err error) error {
 	return e
 }
 
+// answered notes that the site is up; but one that stalled rests to the end, because it may answer requests of another kind.
 func (s *site) answered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !errors.Is(s.last, ErrStalled) || !time.Now().Before(s.until) {
+		s.failures, s.until, s.last = 0, time.Time{}, nil
+	}
+}
+
+// recovered ends the site's rest.
+func (s *site) recovered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failures, s.until, s.last = 0, time.Time{}, nil
@@ -129,6 +155,9 @@ func (s *site) failed(err error) {
 	defer s.mu.Unlock()
 	s.last = err
 	pause := min(firstPause<<min(s.failures, 8), longPause)
+	if errors.Is(err, ErrStalled) {
+		pause = longPause // to find out costs the whole timeout
+	}
 	s.failures++
 	s.until = time.Now().Add(pause)
 }
@@ -181,8 +210,24 @@ func (s *site) exists(ctx context.Context, key string) (ok bool, err error) {
 	return ok, err
 }
 
+// unchangeable is the error of a change at a read-only site, which is not asked for it.
+func (s *site) unchangeable(op string) error {
+	return &SiteError{Site: s.Name, Op: op, Code: gcerrors.PermissionDenied, err: errReadOnly}
+}
+
+// changeable are those of the sites that are not read-only.
+func changeable(sites []*site) []*site {
+	return slices.DeleteFunc(slices.Clone(sites), func(s *site) bool { return s.ReadOnly })
+}
+
 // remove deletes the object; one that is not there is success.
 func (s *site) remove(ctx context.Context, key string) error {
+	if s.ReadOnly {
+		if there, err := s.exists(ctx, key); err != nil || !there {
+			return err
+		}
+		return s.unchangeable("delete")
+	}
 	err := s.call(ctx, "delete", func(c context.Context) error { return s.Bucket.Delete(c, key) })
 	if isNotFound(err) {
 		return nil

@@ -29,17 +29,20 @@ type Status struct {
 // SiteStatus is how a site stands.
 type SiteStatus struct {
 	Name        string             `json:"name"`
-	Standing    string             `json:"standing"` // "unseen", "current", "behind" or "foreign"
+	Standing    string             `json:"standing"` // "unseen", "current", "behind", "foreign" or "filling"
 	Enrolled    bool               `json:"enrolled"` // the epoch counts it
 	Answers     bool               `json:"answers"`  // as far as was last seen
 	Writable    bool               `json:"writable"` // by the rules, and not read-only or in quarantine
 	Readable    bool               `json:"readable"`
+	ReadOnly    bool               `json:"readOnly,omitempty"`
 	Quarantined bool               `json:"quarantined"`
 	Since       time.Time          `json:"since,omitzero"` // when the quarantine began
 	Decision    residency.Decision `json:"decision"`
 	Location    residency.Location `json:"location"`
 	Probed      time.Time          `json:"probed,omitzero"`
-	Error       error              `json:"-"` // the last error, if it does not answer
+	// Owed are the changes that it has missed, among the first thousand that the home site knows of.
+	Owed  int   `json:"owed,omitempty"`
+	Error error `json:"-"` // the last error, if it does not answer
 }
 
 // Status says how everything stands. It asks the home site for what is unfinished, and no other.
@@ -61,7 +64,7 @@ func (r *Router) Status(ctx context.Context) (*Status, error) {
 		s.mu.Lock()
 		v := SiteStatus{
 			Name: s.Name, Standing: s.standing.String(), Enrolled: slices.Contains(e.Sites, s.Name), Answers: s.standing != unseen && !resting,
-			Writable: contains(legal, s), Readable: read, Quarantined: s.quarantine != nil && s.quarantine.Quarantined,
+			Writable: contains(legal, s), Readable: read, Quarantined: s.quarantine != nil && s.quarantine.Quarantined, ReadOnly: s.ReadOnly,
 			Decision: d, Location: s.location, Probed: s.probed, Error: s.last,
 		}
 		if v.Quarantined {
@@ -82,7 +85,35 @@ func (r *Router) Status(ctx context.Context) (*Status, error) {
 	}
 	st.Warnings = append(st.Warnings, r.Warnings(r.o.Now())...)
 	st.Intents, st.Debts = r.count(ctx, intentPrefix), r.count(ctx, debtPrefix)
+	if st.Debts > 0 {
+		r.countOwed(ctx, st)
+	}
 	return st, ctx.Err()
+}
+
+// countOwed says what each site has missed, and warns of what a read-only site is not given.
+func (r *Router) countOwed(ctx context.Context, st *Status) {
+	owed := map[string]int{}
+	n := 0
+	_, err := r.home().debts(ctx, func(d *debtRecord) bool {
+		for _, name := range d.Sites {
+			if !d.Buried {
+				owed[name]++
+			}
+		}
+		n++
+		return n == maxReported
+	})
+	if err != nil && ctx.Err() == nil {
+		r.log("debts could not be read", r.home().Name, err)
+	}
+	for i := range st.Sites {
+		s := &st.Sites[i]
+		s.Owed = owed[s.Name]
+		if s.ReadOnly && s.Owed > 0 {
+			st.Warnings = append(st.Warnings, Warning{Site: s.Name, Severity: "notice", Text: "it is read-only, and has missed " + countWord(s.Owed, "change")})
+		}
+	}
 }
 
 func (r *Router) count(ctx context.Context, prefix string) int {

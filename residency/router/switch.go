@@ -282,7 +282,10 @@ func (r *Router) admit(ctx context.Context, old, e *epochRecord, known []*site) 
 			s.setStanding(behind, nil)
 			continue
 		}
-		if err := s.put(ctx, e.name()+readySuffix, &readyRecord{V: recordVersion, Site: s.Name}); err != nil {
+		if err := s.put(ctx, e.name()+readySuffix, &readyRecord{V: recordVersion, Site: s.Name}); errors.Is(err, errReadOnly) {
+			s.setStanding(behind, nil)
+			continue
+		} else if err != nil {
 			return err
 		}
 		s.setStanding(current, nil)

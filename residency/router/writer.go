@@ -23,19 +23,22 @@ type writer struct {
 	closed  bool
 	err     error        // why it was given up
 	intents chan []error // what became of the intents, in the order of the feeds
+	end     func(error)
 }
 
 // newWriter begins a write of an object.
 func (r *Router) newWriter(ctx context.Context, key string, o blob.WriterOptions) (*writer, error) {
+	ctx, end := r.seen.Begin(ctx, opWrite, false)
 	// What may replace an object goes to every site, so that none keeps an older one.
 	p, err := r.place(ctx, !o.IfNotExist)
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err != nil {
+		end(err)
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	w := &writer{r: r, ctx: ctx, key: key, plan: p, op: opPut, intents: make(chan []error, 1)}
+	w := &writer{r: r, ctx: ctx, key: key, plan: p, op: opPut, intents: make(chan []error, 1), end: end}
 	if o.IfNotExist {
 		w.op = opCreate
 	}
@@ -130,6 +133,7 @@ func (w *writer) giveUp(err error) {
 	<-w.intents
 	w.own.settle(false)
 	w.r.withdraw(w.ctx, w.own, w.plan.try)
+	w.end(err)
 }
 
 // feed is the one to a site, if there is one.
@@ -170,10 +174,11 @@ func (w *writer) Close() error {
 	w.closed = true
 	others, err := w.commit()
 	unlock()
-	if err != nil || w.op != opCreate {
-		return err
+	if err == nil && w.op == opCreate {
+		err = w.r.finishOthers(w.ctx, others)
 	}
-	return w.r.finishOthers(w.ctx, others)
+	w.end(err)
+	return err
 }
 
 // stillGood is nil if the write may go on to its end.
@@ -210,7 +215,7 @@ func (w *writer) stillLawful() error {
 			return err
 		case w.r.canWrite(f.s, d):
 		case f.s == w.plan.home:
-			return w.r.denied([]string{"the home site"})
+			return w.r.denied(w.ctx, []string{"the home site"})
 		default:
 			f.drop()
 			f.err = &SiteError{Site: f.s.Name, Op: "write", Code: gcerrors.PermissionDenied, err: errNotLawful}
@@ -312,12 +317,12 @@ func (w *writer) spread(feeds []*feed) error {
 	each(sites[1:], func(s *site) error {
 		i := slices.Index(sites, s)
 		if i >= len(feeds) {
-			errs[i] = w.r.ensure(w.ctx, w.key, w.plan.home, s, &w.own.intentRecord)
+			_, errs[i] = w.r.ensure(w.ctx, w.key, w.plan.home, s, &w.own.intentRecord)
 			return nil
 		}
 		errs[i] = feeds[i].finish()
 		if w.taken(errs[i]) {
-			errs[i] = w.r.ensure(w.ctx, w.key, w.plan.home, s, &w.own.intentRecord)
+			_, errs[i] = w.r.ensure(w.ctx, w.key, w.plan.home, s, &w.own.intentRecord)
 		}
 		return nil
 	})
