@@ -10,6 +10,7 @@ import (
 	"github.com/carekeep/carekeep/internal/format"
 	"github.com/carekeep/carekeep/internal/ledger"
 	"github.com/carekeep/carekeep/internal/seal"
+	"github.com/carekeep/carekeep/internal/source"
 	"github.com/carekeep/carekeep/internal/store"
 )
 
@@ -56,11 +57,18 @@ var (
 		"bring the object that a check names back from a copy of the store, or accept its loss")
 	// ErrIncomplete is what every *IncompleteError is.
 	ErrIncomplete = errors.New("not everything could be kept")
+	// ErrPanic is what every *PanicError is.
+	ErrPanic = source.ErrPanic
 	// ErrNoSpace: the store is full. Nothing that was committed is lost.
 	ErrNoSpace = store.ErrSpace
 	// ErrStoreDenied: the store refused for lack of rights.
 	ErrStoreDenied = store.ErrDenied
 )
+
+// PanicError is a panic of code that the caller gave: an fs.FS, the reader of a [Stream], a key service,
+// Options.Progress, CatalogueOptions.Point or CompactOptions.LockedUntil. It ends the operation, not the process. Its text is fixed; what was
+// panicked with, which may hold names, is in its field Value, and where in Stack.
+type PanicError = source.PanicError
 
 // IncompleteError is returned beside a snapshot, or a report of a restore, that lacks something. It is not
 // a failure: what could be kept was kept and committed. Its text tells how much is missing, its fields
@@ -171,7 +179,7 @@ func class(err error) string {
 		{context.Canceled, "canceled"}, {context.DeadlineExceeded, "deadline_exceeded"},
 		{ErrIncomplete, "incomplete"}, {ErrWrongKey, "wrong_key"}, {ErrRole, "role"}, {ErrNewerFormat, "newer_format"},
 		{ErrRolledBack, "rolled_back"}, {ErrForgotten, "forgotten"}, {ErrDamaged, "damaged"}, {seal.ErrAuthentication, "damaged"}, {format.ErrMalformed, "damaged"},
-		{ErrStalePlan, "stale"}, {ErrProtected, "protected"}, {ErrCondemned, "condemned"}, {ErrNoSpace, "no_space"}, {ErrStoreDenied, "denied"}, {store.ErrNotFound, "not_found"}, {store.ErrExists, "exists"},
+		{ErrStalePlan, "stale"}, {ErrProtected, "protected"}, {ErrCondemned, "condemned"}, {ErrPanic, "panic"}, {ErrNoSpace, "no_space"}, {ErrStoreDenied, "denied"}, {store.ErrNotFound, "not_found"}, {store.ErrExists, "exists"},
 	} {
 		if errors.Is(err, c.err) {
 			return c.word

@@ -11,6 +11,7 @@ import (
 
 	"github.com/carekeep/carekeep/internal/engine"
 	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/source"
 )
 
 // Key is one way into a repository.
@@ -33,7 +34,20 @@ func KMS(name string, service tink.AEAD) Key {
 	if service == nil { // which would otherwise be the host's credential
 		service = noService{}
 	}
-	return Key{engine.Key{KMSName: name, KMS: service}}
+	return Key{engine.Key{KMSName: name, KMS: steadyService{service}}}
+}
+
+// steadyService makes a panic of a key service its error.
+type steadyService struct{ tink.AEAD }
+
+func (s steadyService) Encrypt(plaintext, associated []byte) (_ []byte, err error) {
+	defer source.Recover(&err)
+	return s.AEAD.Encrypt(plaintext, associated)
+}
+
+func (s steadyService) Decrypt(ciphertext, associated []byte) (_ []byte, err error) {
+	defer source.Recover(&err)
+	return s.AEAD.Decrypt(ciphertext, associated)
 }
 
 // noService is the key service that a caller has not made.

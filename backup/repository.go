@@ -16,6 +16,7 @@ import (
 	"github.com/carekeep/carekeep/internal/host"
 	"github.com/carekeep/carekeep/internal/observe"
 	"github.com/carekeep/carekeep/internal/seal"
+	"github.com/carekeep/carekeep/internal/source"
 	"github.com/carekeep/carekeep/internal/store"
 )
 
@@ -49,7 +50,8 @@ type Options struct {
 	TracerProvider trace.TracerProvider
 	MeterProvider  metric.MeterProvider
 	// Progress is called about ten times a second while an operation runs, and once at its end, by one
-	// goroutine at a time. It must not block.
+	// goroutine at a time. It must not block. If it panics the operation ends with a [*PanicError], unless it
+	// was done by then; that is only logged.
 	Progress func(Progress)
 
 	// Now is this host's clock; nil means time.Now. It is for tests and simulations: it dates what is written,
@@ -162,9 +164,13 @@ func (o *Options) config() (engine.Config, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	var progress func(observe.Progress)
+	var progress func(observe.Progress) error
 	if f := o.Progress; f != nil {
-		progress = func(p observe.Progress) { f(Progress(p)) }
+		progress = func(p observe.Progress) (err error) {
+			defer source.Recover(&err)
+			f(Progress(p))
+			return nil
+		}
 	}
 	c.Observer = observe.New(observe.Options{
 		Logger: o.Logger, Tracer: o.TracerProvider, Meter: o.MeterProvider, Progress: progress, Classify: class,

@@ -14,6 +14,7 @@ import (
 	"github.com/carekeep/carekeep/internal/engine"
 	"github.com/carekeep/carekeep/internal/format"
 	"github.com/carekeep/carekeep/internal/ledger"
+	"github.com/carekeep/carekeep/internal/source"
 	"github.com/carekeep/carekeep/rotation"
 )
 
@@ -29,6 +30,15 @@ type CatalogueOptions struct {
 	// Point is called with every point, to add what only the caller knows: how well it is verified, its
 	// copies, its business day, what looks wrong. It must not change ID, Lineage, Seq, Observed and Promise.
 	Point func(*Snapshot, *rotation.Point)
+}
+
+// add calls Point, if there is one. A panic in it is an error.
+func (o *CatalogueOptions) add(s *Snapshot, p *rotation.Point) (err error) {
+	defer source.Recover(&err)
+	if o.Point != nil {
+		o.Point(s, p)
+	}
+	return nil
 }
 
 // Catalogue returns the snapshots as recovery points for package rotation to decide on, with the policies,
@@ -81,8 +91,8 @@ func (r *Repository) catalogue(ctx context.Context, opts *CatalogueOptions) (rot
 			if g, ok := grants[p.ID]; ok {
 				p.Promoted, p.Promise = g.Buckets, g.Promise
 			}
-			if opts.Point != nil {
-				opts.Point(o.snap, &p)
+			if err := opts.add(o.snap, &p); err != nil {
+				return c, err
 			}
 			c.Points = append(c.Points, p)
 			i++
@@ -444,9 +454,16 @@ func (r *Repository) Compact(ctx context.Context, opts *CompactOptions) (*Compac
 	if opts == nil {
 		opts = &CompactOptions{}
 	}
+	locked := opts.LockedUntil
+	if locked != nil {
+		locked = func(ctx context.Context, key string) (_ time.Time, err error) {
+			defer source.Recover(&err)
+			return opts.LockedUntil(ctx, key)
+		}
+	}
 	rep, err := r.e.Compact(ctx, engine.CompactOptions{
 		Grace: opts.Grace, Abandoned: opts.Abandoned, Waste: opts.Waste, Shred: opts.Shred, Memory: opts.Memory,
-		Workers: opts.Workers, DryRun: opts.DryRun, LockedUntil: opts.LockedUntil,
+		Workers: opts.Workers, DryRun: opts.DryRun, LockedUntil: locked,
 	})
 	if rep == nil {
 		return nil, fmt.Errorf("backup: compact: %w", err)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,15 +34,17 @@ func (c *backupCmd) Help() string {
 GLOB is not a path of this computer: without a slash it is matched against every name (*.tmp), with one against the path
 from the root of the snapshot (/spool/old). A slash at the end means folders only (cache/). "*" and "?" stop at a slash.
 
-A repository, or the folder of --host-dir, that lies in PATH is backed up like everything else, and grows with each run:
-leave it out.
+A repository, or the folder of --host-dir, that lies in PATH is left out, because it grows with each run.
 
 Standard input ends like a whole one when the program that writes it fails: look at its exit status too.`
 }
 
 func (c *backupCmd) Run(a *app) error {
-	src, err := c.source(a)
+	roots, err := c.roots()
 	if err != nil {
+		return err
+	}
+	if err := checkExcludes(roots, c.Exclude); err != nil {
 		return err
 	}
 	p := a.progress()
@@ -51,14 +54,21 @@ func (c *backupCmd) Run(a *app) error {
 	}
 	defer b.Close()
 	defer r.Close()
+	mine, err := a.leaveOut(roots, c.Exclude)
+	if err != nil {
+		return err
+	}
 	levels := map[string]backup.Compression{"fastest": backup.Fastest, "balanced": backup.Balanced, "smallest": backup.Smallest}
-	snap, err := r.Backup(a.ctx, src, &backup.BackupOptions{
-		Labels: c.Label, Exclude: c.Exclude, FullRead: c.FullRead, Name: c.Name,
+	snap, err := r.Backup(a.ctx, c.source(a, roots), &backup.BackupOptions{
+		Labels: c.Label, Exclude: slices.Concat(c.Exclude, mine), FullRead: c.FullRead, Name: c.Name,
 		Compression: levels[c.Compress], Workers: c.Workers,
 	})
 	p.end()
 	if snap != nil {
 		c.report(a, snap)
+		if st := snap.Stats(); st.Files+st.Others == 0 && len(c.Exclude) > 0 {
+			a.tell("no-files", "the snapshot holds no files: is --exclude what was meant?", "")
+		}
 	}
 	return err
 }
@@ -77,9 +87,9 @@ func (c *backupCmd) report(a *app, s *backup.Snapshot) {
 		s.ID()[:12], s.Outcome(), st.Files, size(st.Bytes), size(run.BytesRead), size(run.BytesStored))
 }
 
-// source makes one source of what was named. A single folder is the root of the snapshot; several things
-// stand in it under their base names.
-func (c *backupCmd) source(a *app) (fs.FS, error) {
+// roots are the paths that were named. A single folder is the root of the snapshot; several things stand in it under
+// their base names.
+func (c *backupCmd) roots() ([]root, error) {
 	if len(c.Paths) == 0 && c.Stdin == "" {
 		return nil, usageError{errors.New("nothing to back up: name a path, or --stdin NAME")}
 	}
@@ -88,24 +98,42 @@ func (c *backupCmd) source(a *app) (fs.FS, error) {
 			return nil, fmt.Errorf("%s: there is nothing to back up: is the disk connected?", show(p))
 		}
 	}
-	switch {
-	case len(c.Paths) == 0:
-		return backup.Stream(c.Stdin, a.stdin), nil
-	case len(c.Paths) == 1 && c.Stdin == "":
-		return backup.Dir(c.Paths[0]), nil
+	if len(c.Paths) == 1 && c.Stdin == "" {
+		return []root{{"", c.Paths[0]}}, nil
 	}
-	parts := map[string]fs.FS{}
+	parts := map[string]fs.FS{} // the names that are taken
 	if c.Stdin != "" {
-		parts[c.Stdin] = backup.Stream(c.Stdin, a.stdin)
+		parts[c.Stdin] = nil
 	}
+	var roots []root
 	for _, p := range c.Paths {
 		abs, err := filepath.Abs(p)
 		if err != nil {
 			return nil, err
 		}
-		parts[partName(parts, filepath.VolumeName(abs), filepath.Base(abs))] = backup.Dir(p)
+		name := partName(parts, filepath.VolumeName(abs), filepath.Base(abs))
+		parts[name] = nil
+		roots = append(roots, root{name, p})
 	}
-	return backup.Group(parts), nil
+	return roots, nil
+}
+
+// source makes one source of the roots and of standard input.
+func (c *backupCmd) source(a *app, roots []root) fs.FS {
+	if c.Stdin == "" && len(roots) == 1 && roots[0].name == "" {
+		return backup.Dir(roots[0].path)
+	}
+	if len(roots) == 0 {
+		return backup.Stream(c.Stdin, a.stdin)
+	}
+	parts := map[string]fs.FS{}
+	if c.Stdin != "" {
+		parts[c.Stdin] = backup.Stream(c.Stdin, a.stdin)
+	}
+	for _, r := range roots {
+		parts[r.name] = backup.Dir(r.path)
+	}
+	return backup.Group(parts)
 }
 
 // partName names what stands under base on a volume. Names that differ in case alone could not be restored side by side on

@@ -3,7 +3,7 @@
 //
 //	carekeep init      --repo R
 //	carekeep backup    --repo R PATH... [--stdin NAME] [--label k=v] [--exclude GLOB] [--full-read]
-//	carekeep snapshots --repo R
+//	carekeep snapshots --repo R [--host HOST] [--name NAME] [--label k=v]
 //	carekeep ls        --repo R SNAPSHOT [PATH]
 //	carekeep cat       --repo R SNAPSHOT PATH
 //	carekeep diff      --repo R OLD NEW
@@ -20,7 +20,8 @@
 //	carekeep sites     --sites F exit plan SITE | exit drill SITE --at NAME
 //	carekeep sites     --sites F evidence --out FILE | register --out FILE.html
 //
-// R is a folder or a URL of file, s3, gs or azblob. SNAPSHOT is an id, the beginning of one, or "latest".
+// R is a folder or a URL of file, s3, gs or azblob. SNAPSHOT is an id, the beginning of one, or "latest", which is the
+// newest of all; with --host, --name or --label the newest of those that "snapshots" lists with the same options.
 //
 // With --sites F instead of --repo R, every command works on several sites as one: F says whose data it is, where the
 // sites are and who runs them, and each write goes only where the rules of package residency let it. What is denied is
@@ -218,10 +219,21 @@ func (a *app) exit(err error) int {
 		a.line(map[string]any{"type": "error", "error": err.Error()})
 	}
 	fmt.Fprintln(a.stderr, "carekeep:", err)
+	if errors.Is(err, backup.ErrNoSpace) {
+		a.full()
+	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(a.stderr, "carekeep: stopped; running the same command again goes on from here")
 	}
 	return exitFailed
+}
+
+// full says what becomes of what a run has stored before the store was full, and how to have its space back.
+func (a *app) full() {
+	if !a.NoHost {
+		fmt.Fprintln(a.stderr, "carekeep: what a backup has stored so far is kept for the next one, which goes on from there once there is room")
+	}
+	fmt.Fprintln(a.stderr, "carekeep: its space comes back at once, while no backup and no restore is at work and a little room is left, by: carekeep compact --abandoned 0 --grace 0")
 }
 
 // incomplete shows the operator, and nobody else, what is missing.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -246,4 +247,40 @@ func TestOutputThatFails(t *testing.T) {
 		require.Equal(t, exitFailed, run(t.Context(), args, strings.NewReader(""), full{}, &errs), "%v", args)
 		require.Equal(t, 1, strings.Count(errs.String(), "no space left"), "%v: %s", args, errs.String())
 	}
+}
+
+// TestFullStore: the operator of a full store is told what becomes of what arrived, in a way that works.
+func TestFullStore(t *testing.T) {
+	var out, errs bytes.Buffer
+	a := &app{command: &command{}, ctx: t.Context(), stdout: &out, stderr: &errs}
+	require.Equal(t, exitFailed, a.exit(fmt.Errorf("backup: %w", backup.ErrNoSpace)))
+	_, advice, _ := strings.Cut(errs.String(), "by: carekeep ")
+	require.NotEmpty(t, advice)
+	require.Equal(t, exitFailed, a.exit(errors.New("another failure")))
+	require.Equal(t, 1, strings.Count(errs.String(), "compact"))
+	require.Equal(t, 1, strings.Count(errs.String(), "kept for the next one"))
+	a.NoHost = true // without which nothing is known of it
+	require.Equal(t, exitFailed, a.exit(backup.ErrNoSpace))
+	require.Equal(t, 1, strings.Count(errs.String(), "kept for the next one"))
+
+	c := &caller{t: t, repo: filepath.Join(t.TempDir(), "r"), host: t.TempDir()}
+	c.password("secret")
+	c.run(exitComplete, "init")
+	// A session that leads to no snapshot, as a run that failed leaves it.
+	c.run(exitComplete, "backup", tree(t))
+	left := filepath.Join(c.repo, "sess", strings.Repeat("0a", 16)+".0")
+	copyOne(t, filepath.Join(c.repo, "sess"), left)
+	stdout, _ := c.run(exitComplete, strings.Fields(advice)...)
+	require.Contains(t, stdout, "condemned: 1 object")
+	require.NoFileExists(t, left)
+}
+
+// copyOne copies one of the files of a folder.
+func copyOne(t *testing.T, dir, to string) {
+	all, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.NotEmpty(t, all)
+	b, err := os.ReadFile(filepath.Join(dir, all[0].Name()))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(to, b, 0o600))
 }

@@ -13,9 +13,9 @@ import (
 )
 
 // withSnapshot opens the repository for reading, and a snapshot in it.
-func (a *app) withSnapshot(id string, progress func(backup.Progress), f func(*backup.Repository, *backup.Snapshot) error) error {
+func (a *app) withSnapshot(of *series, id string, progress func(backup.Progress), f func(*backup.Repository, *backup.Snapshot) error) error {
 	return a.with(progress, func(r *backup.Repository, _ *blob.Bucket) error {
-		s, err := r.Snapshot(a.ctx, id)
+		s, err := of.open(a, r, id)
 		if err != nil {
 			return err
 		}
@@ -23,17 +23,16 @@ func (a *app) withSnapshot(id string, progress func(backup.Progress), f func(*ba
 	})
 }
 
-type snapshotsCmd struct{}
+type snapshotsCmd struct {
+	series
+}
 
 func (c *snapshotsCmd) Run(a *app) error {
 	return a.with(nil, func(r *backup.Repository, _ *blob.Bucket) error { return c.list(a, r) })
 }
 
 func (c *snapshotsCmd) list(a *app, r *backup.Repository) error {
-	for s, err := range r.Snapshots(a.ctx) {
-		if err != nil {
-			return err
-		}
+	return c.each(a, r, func(s *backup.Snapshot) {
 		st := s.Stats()
 		if a.JSON {
 			a.line(map[string]any{
@@ -41,22 +40,22 @@ func (c *snapshotsCmd) list(a *app, r *backup.Repository) error {
 				"outcome": s.Outcome().String(), "host": s.Host(), "name": s.Name(), "labels": s.Labels(),
 				"files": st.Files, "folders": st.Folders, "others": st.Others, "bytes": st.Bytes, "problems": st.Problems,
 			})
-			continue
+			return
 		}
 		fmt.Fprintf(a.stdout, "%s  %s  %-10s  %8d files  %10s  %s:%s\n", s.ID()[:12],
 			s.Time().Format("2006-01-02 15:04:05"), s.Outcome(), st.Files, size(st.Bytes), show(s.Host()), show(s.Name()))
-	}
-	return nil
+	})
 }
 
 type lsCmd struct {
+	series
 	Snapshot string `arg:"" help:"An id, the beginning of one, or latest."`
 	Path     string `arg:"" optional:"" help:"Where to begin."`
 	Long     bool   `short:"l" help:"Show modes, sizes and times."`
 }
 
 func (c *lsCmd) Run(a *app) error {
-	return a.withSnapshot(c.Snapshot, nil, func(_ *backup.Repository, s *backup.Snapshot) error {
+	return a.withSnapshot(&c.series, c.Snapshot, nil, func(_ *backup.Repository, s *backup.Snapshot) error {
 		return a.buffered(func(w io.Writer) error {
 			return fs.WalkDir(s.FS(a.ctx), clean(c.Path), func(p string, d fs.DirEntry, err error) error {
 				if err != nil {
@@ -85,12 +84,13 @@ func (c *lsCmd) entry(a *app, w io.Writer, p string, d fs.DirEntry) error {
 }
 
 type catCmd struct {
+	series
 	Snapshot string `arg:"" help:"An id, the beginning of one, or latest."`
 	Path     string `arg:"" help:"The file."`
 }
 
 func (c *catCmd) Run(a *app) error {
-	return a.withSnapshot(c.Snapshot, nil, func(_ *backup.Repository, s *backup.Snapshot) error {
+	return a.withSnapshot(&c.series, c.Snapshot, nil, func(_ *backup.Repository, s *backup.Snapshot) error {
 		f, err := s.FS(a.ctx).Open(clean(c.Path))
 		if err != nil {
 			return err
@@ -102,13 +102,14 @@ func (c *catCmd) Run(a *app) error {
 }
 
 type diffCmd struct {
-	Old string `arg:"" help:"The older snapshot."`
-	New string `arg:"" help:"The newer snapshot."`
+	series
+	Old string `arg:"" help:"The older snapshot: an id, the beginning of one, or latest."`
+	New string `arg:"" help:"The newer snapshot, likewise."`
 }
 
 func (c *diffCmd) Run(a *app) error {
-	return a.withSnapshot(c.Old, nil, func(r *backup.Repository, old *backup.Snapshot) error {
-		s, err := r.Snapshot(a.ctx, c.New)
+	return a.withSnapshot(&c.series, c.Old, nil, func(r *backup.Repository, old *backup.Snapshot) error {
+		s, err := c.open(a, r, c.New)
 		if err != nil {
 			return err
 		}
@@ -130,6 +131,7 @@ func (c *diffCmd) Run(a *app) error {
 }
 
 type restoreCmd struct {
+	series
 	Snapshot string   `arg:"" help:"An id, the beginning of one, or latest."`
 	Paths    []string `arg:"" optional:"" name:"path" help:"What to restore; everything by default."`
 	To       string   `help:"Folder to restore into; made if it is missing, in a folder that is there. A whole snapshot gives it its own mode and owner." required:"" placeholder:"DIR"`
@@ -140,7 +142,7 @@ type restoreCmd struct {
 
 func (c *restoreCmd) Run(a *app) error {
 	p := a.progress()
-	return a.withSnapshot(c.Snapshot, p.event, func(_ *backup.Repository, s *backup.Snapshot) error {
+	return a.withSnapshot(&c.series, c.Snapshot, p.event, func(_ *backup.Repository, s *backup.Snapshot) error {
 		o := &backup.RestoreOptions{Owners: os.Geteuid() == 0 && !c.NoOwners, Devices: c.Devices, CompareContent: c.Compare}
 		for _, name := range c.Paths {
 			o.Paths = append(o.Paths, clean(name))

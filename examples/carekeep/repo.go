@@ -46,24 +46,36 @@ func isURL(place string) bool {
 	return err == nil && len(u.Scheme) > 1
 }
 
+// folderOf tells which folder of this computer a place is, if it is one.
+func folderOf(place string) (dir string, local bool, err error) {
+	if !isURL(place) {
+		return place, true, nil
+	}
+	u, err := url.Parse(place)
+	if err != nil {
+		return "", false, usageError{errors.New("the URL cannot be read")}
+	}
+	if u.Scheme != "file" {
+		return "", false, nil
+	}
+	if u.Host != "" && u.Host != "localhost" {
+		return "", false, usageError{errors.New("a file URL names a folder of this computer: file:///path")}
+	}
+	dir = filepath.FromSlash(u.Path)
+	if runtime.GOOS == "windows" {
+		dir = strings.TrimPrefix(dir, `\`)
+	}
+	return dir, true, nil
+}
+
 // openBucket opens a folder or a URL. Folders and file URLs are dirblob's.
 func (a *app) openBucket(place string, create bool) (*blob.Bucket, error) {
-	dir := place
-	if isURL(place) {
-		u, err := url.Parse(place)
-		if err != nil {
-			return nil, usageError{errors.New("the URL cannot be read")}
-		}
-		if u.Scheme != "file" {
-			return blob.OpenBucket(a.ctx, place)
-		}
-		if u.Host != "" && u.Host != "localhost" {
-			return nil, usageError{errors.New("a file URL names a folder of this computer: file:///path")}
-		}
-		dir = filepath.FromSlash(u.Path)
-		if runtime.GOOS == "windows" {
-			dir = strings.TrimPrefix(dir, `\`)
-		}
+	dir, local, err := folderOf(place)
+	if err != nil {
+		return nil, err
+	}
+	if !local {
+		return blob.OpenBucket(a.ctx, place)
 	}
 	return dirblob.OpenBucket(dir, &dirblob.Options{CreateDir: create})
 }

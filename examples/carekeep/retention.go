@@ -274,6 +274,9 @@ func (c *compactCmd) Help() string {
 	return `What no snapshot needs any more is deleted in two steps: it is condemned first, and deleted by a run that comes
 when its grace has passed. AGE is like 7d, 36h or 90m.
 
+What a backup that failed has stored is kept for the next one for as long as --abandoned says. While no backup and no
+restore is at work, --abandoned 0 --grace 0 gives its space back at once.
+
 On S3 the lock of each object (Object Lock, legal hold) is asked for before it is deleted, and what is locked waits.
 Where a bucket keeps old versions, space comes back when its lifecycle rule removes them.`
 }

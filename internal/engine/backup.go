@@ -85,7 +85,7 @@ const retries = 3
 // Backup makes a snapshot of src.
 func (r *Repo) Backup(ctx context.Context, src source.Source, o BackupOptions) (res *Result, err error) {
 	ctx, op := r.obs.Begin(ctx, "backup")
-	defer func() { op.End(ctx, err) }()
+	defer func() { err = op.End(ctx, err) }()
 	end, err := r.beginWrite(ctx)
 	if err != nil {
 		return nil, err

@@ -276,7 +276,7 @@ func (r *Repo) Check(ctx context.Context, o CheckOptions) (rep *CheckReport, err
 		return nil, err
 	}
 	ctx, op := r.obs.Begin(ctx, "check")
-	defer func() { op.End(ctx, err) }()
+	defer func() { err = op.End(ctx, err) }()
 	for {
 		if err := r.ledger.Refresh(ctx); err != nil {
 			return nil, err

@@ -36,7 +36,7 @@ func Scrub(ctx context.Context, b *blob.Bucket, c Config, workers int) (rep *Che
 		obs = observe.New(observe.Options{})
 	}
 	ctx, op := obs.Begin(ctx, "scrub")
-	defer func() { op.End(ctx, err) }()
+	defer func() { err = op.End(ctx, err) }()
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}

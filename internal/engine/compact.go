@@ -100,7 +100,7 @@ func (r *Repo) Compact(ctx context.Context, o CompactOptions) (rep *CompactRepor
 		return nil, err
 	}
 	ctx, op := r.obs.Begin(ctx, "compact")
-	defer func() { op.End(ctx, err) }()
+	defer func() { err = op.End(ctx, err) }()
 	c, err := r.newCollector(o, op)
 	if err != nil {
 		return nil, err

@@ -185,10 +185,15 @@ func TestCompactWaits(t *testing.T) {
 	rep := l.compact(engine.CompactOptions{})
 	require.Zero(t, rep.Deleted)
 	require.NotZero(t, rep.Waiting)
+	require.Zero(t, rep.InFlight, "what was condemned just now waits for its grace and for no run")
 	for k := range before {
 		require.Contains(t, keys(t, l.bucket), k, "nothing is deleted before the grace has ended")
 	}
 	l.sound()
+	rep = l.compact(engine.CompactOptions{})
+	require.Zero(t, rep.Condemned)
+	require.NotZero(t, rep.Waiting)
+	require.Zero(t, rep.InFlight)
 	rep = l.compact(atOnce)
 	require.NotZero(t, rep.Deleted)
 	l.sound()

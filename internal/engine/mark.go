@@ -23,6 +23,8 @@ type mark struct {
 	free  objectSet // what the lists of forgotten snapshots name and nothing alive does
 	busy  objectSet // what a run may be at work on
 	sizes map[format.Object]int64
+
+	waiting *condemned // what entries have named that are not swept yet
 }
 
 type objectSet map[format.Object]struct{}
@@ -94,6 +96,9 @@ func (c *collector) markAt(ctx context.Context, s *format.State, head ledger.Pin
 			delete(m.free, o)
 		}
 	}
+	if m.waiting, err = newCondemned(ctx, c.r.ledger, max(c.swept, s.Swept)); err != nil {
+		return nil, err
+	}
 	return m, c.list(ctx, m)
 }
 
@@ -115,7 +120,9 @@ func (c *collector) list(ctx context.Context, m *mark) error {
 			case m.free.has(o):
 			case m.busy.has(o), c.r.now().Sub(l.Written) < c.o.Abandoned:
 				m.busy[o] = struct{}{}
-				c.rep.InFlight++
+				if !m.waiting.has(o) { // young as it is, it was condemned before its list went
+					c.rep.InFlight++
+				}
 			default:
 				m.free[o] = struct{}{}
 			}
@@ -169,12 +176,8 @@ func (c *collector) condemn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	waiting, err := newCondemned(ctx, c.r.ledger, max(c.swept, m.state.Swept))
-	if err != nil {
-		return err
-	}
 	for o := range m.free {
-		if waiting.has(o) {
+		if m.waiting.has(o) {
 			delete(m.free, o) // an entry that is not swept yet has named it
 		}
 	}

@@ -154,12 +154,17 @@ func (rd *reader) run(ctx context.Context, jobs <-chan *item) error {
 }
 
 // item reads one file. Only failures of the run are errors; those of the file become its problem.
-func (rd *reader) item(ctx context.Context, it *item) error {
+func (rd *reader) item(ctx context.Context, it *item) (err error) {
 	f, err := it.folder.dir.File(it.name)
 	if err != nil {
 		return rd.lost(ctx, it, err)
 	}
-	defer f.Close()
+	defer func() {
+		// What was read is whole, whatever closing says of the file.
+		if cerr := f.Close(); err == nil && source.EndsBackup(cerr) {
+			err = cerr
+		}
+	}()
 	for again := false; ; again = true {
 		changed, err := rd.file(ctx, it, f)
 		var fe fileError
@@ -176,9 +181,15 @@ func (rd *reader) item(ctx context.Context, it *item) error {
 			it.problem = &format.Problem{Path: it.rec.Entry.Path, Reason: ReasonChanged, Detail: "it changed while it was read"}
 			break
 		}
-		f.Close()
-		if f, err = it.folder.dir.File(it.name); err != nil {
+		next, err := it.folder.dir.File(it.name)
+		if err != nil {
 			return rd.lost(ctx, it, err)
+		}
+		if cerr := f.Close(); source.EndsBackup(cerr) {
+			err = cerr
+		}
+		if f = next; err != nil {
+			return err
 		}
 	}
 	rd.compare(it)
@@ -192,8 +203,7 @@ func (rd *reader) lost(ctx context.Context, it *item, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var stop interface{ EndsBackup() bool }
-	if errors.As(err, &stop) && stop.EndsBackup() {
+	if source.EndsBackup(err) {
 		return err
 	}
 	it.skip = true
@@ -224,7 +234,9 @@ func (rd *reader) file(ctx context.Context, it *item, f source.File) (changed bo
 		path, xattrs := e.Path, e.Xattrs
 		*e = *st
 		e.Path, e.Xattrs = path, xattrs
-		if err := it.folder.dir.Xattrs(it.name, e); err != nil {
+		if err := it.folder.dir.Xattrs(it.name, e); source.EndsBackup(err) {
+			return false, err
+		} else if err != nil {
 			it.problem = &format.Problem{Path: path, Reason: ReasonAttributes, Detail: bare(err)}
 		}
 	}

@@ -168,7 +168,7 @@ const (
 // being written are then removed if they are new. The result is never nil.
 func (r *Repo) Restore(ctx context.Context, s *Snapshot, dir string, o RestoreOptions) (res *RestoreResult, err error) {
 	ctx, op := r.obs.Begin(ctx, "restore")
-	defer func() { op.End(ctx, err) }()
+	defer func() { err = op.End(ctx, err) }()
 	o.fill()
 	x := &restore{
 		r: r, s: s, o: o, op: op, groups: map[uint64]*linkName{}, tasks: make(chan *restoreFile, 64),

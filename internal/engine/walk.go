@@ -156,7 +156,9 @@ func (w *walker) entry(ctx context.Context, it *item, f *openFolder, name string
 		before = nil
 	}
 	if name != "." {
-		if err := f.dir.Xattrs(name, e); err != nil {
+		if err := f.dir.Xattrs(name, e); source.EndsBackup(err) {
+			return err
+		} else if err != nil {
 			it.problem = w.problem(e.Path, ReasonAttributes, err)
 		}
 	}
@@ -227,6 +229,9 @@ func (w *walker) send(ctx context.Context, it *item) error {
 func (w *walker) lost(ctx context.Context, path string, reason byte, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if source.EndsBackup(err) {
+		return err
 	}
 	return w.send(ctx, &item{skip: true, problem: w.problem(path, reason, err)})
 }

@@ -25,10 +25,11 @@ const scope = "github.com/carekeep/carekeep/backup"
 
 // Options say who listens. The zero value is silence.
 type Options struct {
-	Logger   *slog.Logger
-	Tracer   trace.TracerProvider
-	Meter    metric.MeterProvider
-	Progress func(Progress)
+	Logger *slog.Logger
+	Tracer trace.TracerProvider
+	Meter  metric.MeterProvider
+	// Progress receives events. An error ends the operation with it, and the events.
+	Progress func(Progress) error
 	// Classify gives the class of an error, one of a closed set of words; nil means "error" for all.
 	Classify func(error) string
 }
@@ -51,7 +52,7 @@ type Progress struct {
 type Observer struct {
 	log      *slog.Logger
 	tracer   trace.Tracer
-	progress func(Progress)
+	progress func(Progress) error
 	classify func(error) string
 
 	duration metric.Float64Histogram
@@ -104,12 +105,16 @@ type Operation struct {
 	phase                atomic.Pointer[string]
 	stop                 chan struct{}
 	wg                   sync.WaitGroup
+
+	cancel  context.CancelCauseFunc
+	refused error // of Progress
 }
 
-// Begin starts an operation; End must follow.
+// Begin starts an operation; End must follow, and ends the context.
 func (o *Observer) Begin(ctx context.Context, name string) (context.Context, *Operation) {
 	ctx, span := o.tracer.Start(ctx, "carekeep."+name)
-	p := &Operation{o: o, name: name, span: span, began: time.Now(), stop: make(chan struct{})}
+	ctx, cancel := context.WithCancelCause(ctx)
+	p := &Operation{o: o, name: name, span: span, began: time.Now(), stop: make(chan struct{}), cancel: cancel}
 	first := "start"
 	p.phase.Store(&first)
 	o.log.InfoContext(ctx, name+" begins")
@@ -133,7 +138,10 @@ func (p *Operation) report() {
 				return
 			default:
 			}
-			p.o.progress(p.event())
+			if p.refused = p.o.progress(p.event()); p.refused != nil {
+				p.cancel(p.refused)
+				return
+			}
 		}
 	}
 }
@@ -173,11 +181,16 @@ func (p *Operation) AddStored(n int64) { p.stored.Add(n) }
 // Stored is how many bytes AddStored has counted.
 func (p *Operation) Stored() int64 { return p.stored.Load() }
 
-// End finishes the operation, with the error it failed with or nil. It sends the last progress event and
-// waits for earlier ones to have been taken.
-func (p *Operation) End(ctx context.Context, err error) {
+// End finishes the operation, with the error it failed with or nil, which it returns; if the receiver of
+// progress ended the operation, that is the error. It sends the last progress event and waits for earlier ones
+// to have been taken. What an operation has done counts, whatever the receiver says too late.
+func (p *Operation) End(ctx context.Context, err error) error {
 	close(p.stop)
 	p.wg.Wait()
+	defer p.cancel(nil)
+	if p.refused != nil && err != nil {
+		err = p.refused
+	}
 	took := time.Since(p.began)
 	outcome := "ok"
 	if err != nil {
@@ -202,9 +215,13 @@ func (p *Operation) End(ctx context.Context, err error) {
 	}
 	p.o.log.Log(ctx, level, p.name+" ends", "outcome", outcome, "seconds", took.Seconds(),
 		"files", p.files.Load(), "bytes", p.bytes.Load(), "stored", p.stored.Load())
-	if p.o.progress != nil {
+	if p.o.progress != nil && p.refused == nil {
 		e := p.event()
 		e.Done = true
-		p.o.progress(e)
+		p.refused = p.o.progress(e)
 	}
+	if p.refused != nil && err == nil {
+		p.o.log.WarnContext(ctx, "the receiver of progress failed", "error.type", p.o.classify(p.refused))
+	}
+	return err
 }

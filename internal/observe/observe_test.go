@@ -199,10 +199,11 @@ func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var events []observe.Progress
-		x := observe.New(observe.Options{Progress: func(e observe.Progress) {
+		x := observe.New(observe.Options{Progress: func(e observe.Progress) error {
 			mu.Lock()
 			defer mu.Unlock()
 			events = append(events, e)
+			return nil
 		}})
 		ctx, p := x.Begin(t.Context(), "backup")
 		p.Expect(4, 1000)
@@ -236,7 +237,7 @@ func TestProgress(t *testing.T) {
 func TestEndWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var inside, calls, done atomic.Int32
-		x := observe.New(observe.Options{Progress: func(e observe.Progress) {
+		x := observe.New(observe.Options{Progress: func(e observe.Progress) error {
 			if inside.Add(1) > 1 {
 				t.Error("two calls at once")
 			}
@@ -246,6 +247,7 @@ func TestEndWaits(t *testing.T) {
 				done.Add(1)
 			}
 			inside.Add(-1)
+			return nil
 		}})
 		ctx, p := x.Begin(t.Context(), "backup")
 		time.Sleep(150 * time.Millisecond) // the callback is busy

@@ -23,11 +23,14 @@ import (
 // A folder's listing is held in memory as fs.ReadDir returns it while the folder is open; what it says of
 // an entry is used by Lstat, so that a listing of a bucket is not followed by one request for every file.
 // fs.Sub is never called.
+//
+// What fsys and its files panic with ends the backup, as a *PanicError.
 func FromFS(fsys fs.FS) Source { return fsSource{fsys} }
 
 type fsSource struct{ fsys fs.FS }
 
-func (s fsSource) Open(ctx context.Context) (Folder, *format.Entry, error) {
+func (s fsSource) Open(ctx context.Context) (_ Folder, _ *format.Entry, err error) {
+	defer recovered("open", ".", &err)
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
@@ -49,28 +52,36 @@ type fsFolder struct {
 
 	mu      sync.Mutex
 	listed  bool
-	entries []fs.DirEntry // sorted, nil until Names
+	entries []listedName // sorted, nil until Names
 }
 
-type dirNames []fs.DirEntry
+// listedName is a name of a listing, asked for once, and what else the listing says of it.
+type listedName struct {
+	name string
+	fs.DirEntry
+}
+
+type dirNames []listedName
 
 func (n dirNames) Len() int        { return len(n) }
-func (n dirNames) At(i int) string { return n[i].Name() }
+func (n dirNames) At(i int) string { return n[i].name }
 
-func (f *fsFolder) Names(ctx context.Context) (Names, error) {
+func (f *fsFolder) Names(ctx context.Context) (_ Names, err error) {
+	defer recovered("list", f.path, &err)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	entries, err := fs.ReadDir(f.fsys, f.path)
+	listing, err := fs.ReadDir(f.fsys, f.path)
 	if err != nil {
 		return nil, problem("list", f.path, err)
 	}
-	byName := func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) }
-	if !slices.IsSortedFunc(entries, byName) { // fs.ReadDir sorts, but a ReadDirFS of its own may not
-		entries = slices.Clone(entries)
-		slices.SortFunc(entries, byName)
+	entries := make([]listedName, len(listing))
+	for i, d := range listing {
+		entries[i] = listedName{d.Name(), d}
 	}
-	entries = slices.CompactFunc(entries, func(a, b fs.DirEntry) bool { return a.Name() == b.Name() })
+	// fs.ReadDir sorts, but a ReadDirFS of its own may not.
+	slices.SortStableFunc(entries, func(a, b listedName) int { return cmp.Compare(a.name, b.name) })
+	entries = slices.CompactFunc(entries, func(a, b listedName) bool { return a.name == b.name })
 	f.mu.Lock()
 	f.listed, f.entries = true, entries
 	f.mu.Unlock()
@@ -92,11 +103,11 @@ func (f *fsFolder) child(name string) (string, error) {
 func (f *fsFolder) known(name string) (fs.DirEntry, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	i, ok := slices.BinarySearchFunc(f.entries, name, func(e fs.DirEntry, n string) int { return cmp.Compare(e.Name(), n) })
+	i, ok := slices.BinarySearchFunc(f.entries, name, func(e listedName, n string) int { return cmp.Compare(e.name, n) })
 	if !ok {
 		return nil, false
 	}
-	return f.entries[i], true
+	return f.entries[i].DirEntry, true
 }
 
 func (f *fsFolder) info(name string) (fs.FileInfo, string, error) {
@@ -115,7 +126,8 @@ func (f *fsFolder) info(name string) (fs.FileInfo, string, error) {
 	return info, path, err
 }
 
-func (f *fsFolder) Lstat(name string) (*format.Entry, error) {
+func (f *fsFolder) Lstat(name string) (_ *format.Entry, err error) {
+	defer recovered("stat", name, &err)
 	info, path, err := f.info(name)
 	if err != nil {
 		return nil, problem("stat", name, err)
@@ -135,7 +147,8 @@ func (f *fsFolder) Lstat(name string) (*format.Entry, error) {
 	return e, nil
 }
 
-func (f *fsFolder) Xattrs(name string, e *format.Entry) error {
+func (f *fsFolder) Xattrs(name string, e *format.Entry) (err error) {
+	defer recovered("xattr", name, &err)
 	info, _, err := f.info(name)
 	if err != nil {
 		return problem("xattr", name, err)
@@ -146,7 +159,8 @@ func (f *fsFolder) Xattrs(name string, e *format.Entry) error {
 	return nil
 }
 
-func (f *fsFolder) Folder(name string) (Folder, error) {
+func (f *fsFolder) Folder(name string) (_ Folder, err error) {
+	defer recovered("open", name, &err)
 	info, path, err := f.info(name)
 	if err == nil && !info.IsDir() {
 		err = ErrKind
@@ -157,7 +171,8 @@ func (f *fsFolder) Folder(name string) (Folder, error) {
 	return &fsFolder{fsys: f.fsys, path: path}, nil
 }
 
-func (f *fsFolder) File(name string) (File, error) {
+func (f *fsFolder) File(name string) (_ File, err error) {
+	defer recovered("open", name, &err)
 	path, err := f.child(name)
 	if err != nil {
 		return nil, problem("open", name, err)
@@ -180,14 +195,20 @@ func (f *fsFolder) File(name string) (File, error) {
 	if err != nil {
 		return nil, problem("open", name, err)
 	}
+	kept := false
+	defer func() {
+		if !kept {
+			file.Close()
+		}
+	}()
 	info, err := file.Stat()
 	if err == nil && kindOf(info.Mode()) != format.File {
 		err = ErrKind
 	}
 	if err != nil {
-		file.Close()
 		return nil, problem("open", name, err)
 	}
+	kept = true
 	return &fsFile{File: file, name: name}, nil
 }
 
@@ -204,18 +225,23 @@ type fsFile struct {
 	pos  int64
 }
 
-func (f *fsFile) Read(p []byte) (int, error) {
-	n, err := f.File.Read(p)
-	f.pos += int64(max(n, 0))
+func (f *fsFile) Read(p []byte) (n int, err error) {
+	defer recovered("read", f.name, &err)
+	n, err = read(f.File, p)
+	f.pos += int64(n)
 	if err != nil && err != io.EOF {
 		err = problem("read", f.name, err)
 	}
 	return n, err
 }
 
-func (f *fsFile) Close() error { return problem("close", f.name, f.File.Close()) }
+func (f *fsFile) Close() (err error) {
+	defer recovered("close", f.name, &err)
+	return problem("close", f.name, f.File.Close())
+}
 
-func (f *fsFile) Stat() (*format.Entry, error) {
+func (f *fsFile) Stat() (_ *format.Entry, err error) {
+	defer recovered("stat", f.name, &err)
 	info, err := f.File.Stat()
 	if err != nil {
 		return nil, problem("stat", f.name, err)
@@ -227,6 +253,7 @@ func (f *fsFile) Stat() (*format.Entry, error) {
 
 // NextData asks the file itself if it knows its holes, as a file of a snapshot does.
 func (f *fsFile) NextData(off int64) (start, end int64, err error) {
+	defer recovered("seek", f.name, &err)
 	start, end = off, math.MaxInt64
 	if sparse, ok := f.File.(interface {
 		NextData(off int64) (start, end int64, err error)

@@ -16,7 +16,7 @@ import (
 
 // Stream makes a source of one file that is read from r, such as the output of a dump. Its length is not
 // known before it is read: its entry's Size is -1 until the end was reached, and the bytes read from then
-// on. The entry has mode 0600 and no times. It can be read once. r is not closed.
+// on. The entry has mode 0600 and no times. It can be read once. r is not closed. A panic of r's ends the backup.
 func Stream(name string, r io.Reader) Source { return &stream{name: name, r: r} }
 
 // Again reports whether a source can be opened once more and gives the same. A stream cannot.
@@ -95,9 +95,10 @@ type streamFile struct {
 	pos int64
 }
 
-func (f *streamFile) Read(p []byte) (int, error) {
-	n, err := f.s.r.Read(p)
-	f.pos += int64(max(n, 0))
+func (f *streamFile) Read(p []byte) (n int, err error) {
+	defer recovered("read", f.s.name, &err)
+	n, err = read(f.s.r, p)
+	f.pos += int64(n)
 	if err == io.EOF {
 		f.s.size.Store(f.pos + 1)
 		return n, err
