@@ -41,7 +41,7 @@ func (s *settling) needs(ctx context.Context) error {
 	}
 	err = s.lists(ctx, func(i int, l refsList, err error) error {
 		gone := func(o format.Object) bool { return isPack(o) && !s.there(o) }
-		if err == nil && slices.ContainsFunc(l.objects, gone) {
+		if err == nil && (s.hearsay(s.state.Snapshots[i]) || slices.ContainsFunc(l.objects, gone)) {
 			broken = append(broken, i)
 		}
 		return final(ctx, err)
@@ -50,6 +50,15 @@ func (s *settling) needs(ctx context.Context) error {
 		return err
 	}
 	return s.relist(ctx, broken)
+}
+
+// hearsay reports whether a snapshot has another list than the administrator's entries give it: that of a writer's
+// checkpoint, which may have left out what the snapshot needs.
+func (s *settling) hearsay(ref format.SnapRef) bool {
+	if s.survey.Lists[ref.ID] == ref.Refs {
+		return false
+	}
+	return slices.ContainsFunc(s.survey.Trusted.Snapshots, func(r format.SnapRef) bool { return r.ID == ref.ID && r.Refs != ref.Refs })
 }
 
 // lists reads the lists of the snapshots.
