@@ -314,7 +314,9 @@ func TestSettleLostForgetting(t *testing.T) {
 		}
 		x.rot(seq)
 		_, err := x.main().Record(t.Context())
-		require.Error(t, err)
+		require.ErrorContains(t, err, "accept its loss")
+		_, err = x.main().Compact(t.Context(), later)
+		require.ErrorContains(t, err, "accept its loss")
 		rep := x.settle(seq)
 		require.True(t, rep.RecordLost)
 		require.Empty(t, rep.Unknown)
