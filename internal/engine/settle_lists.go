@@ -5,7 +5,101 @@ import (
 	"slices"
 
 	"github.com/carekeep/carekeep/internal/format"
+	"github.com/carekeep/carekeep/internal/store"
 )
+
+// needs finds out what the snapshots need, and what of it the store has.
+func (s *settling) needs(ctx context.Context) error {
+	s.live, s.present = objectSet{}, objectSet{}
+	for _, prefix := range []string{"p/", "m/", "sess/"} {
+		err := s.r.store.List(ctx, prefix, func(l store.Listed) error {
+			if o, ok := parseKey(l.Key); ok {
+				s.present[o] = struct{}{}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	var broken []int
+	err := s.lists(ctx, func(i int, l refsList, err error) error {
+		if err != nil {
+			broken = append(broken, i)
+			return final(ctx, err)
+		}
+		for _, o := range l.objects {
+			s.live[o] = struct{}{}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.confirm(ctx); err != nil {
+		return err
+	}
+	err = s.lists(ctx, func(i int, l refsList, err error) error {
+		gone := func(o format.Object) bool { return isPack(o) && !s.there(o) }
+		if err == nil && (s.hearsay(s.state.Snapshots[i]) || slices.ContainsFunc(l.objects, gone)) {
+			broken = append(broken, i)
+		}
+		return final(ctx, err)
+	})
+	if err != nil || len(broken) == 0 {
+		return err
+	}
+	return s.relist(ctx, broken)
+}
+
+// hearsay reports whether a snapshot has another list than the administrator's entries give it: that of a writer's
+// checkpoint, which may have left out what the snapshot needs.
+func (s *settling) hearsay(ref format.SnapRef) bool {
+	if s.survey.Lists[ref.ID] == ref.Refs {
+		return false
+	}
+	return slices.ContainsFunc(s.survey.Trusted.Snapshots, func(r format.SnapRef) bool { return r.ID == ref.ID && r.Refs != ref.Refs })
+}
+
+// lists reads the lists of the snapshots.
+func (s *settling) lists(ctx context.Context, f func(int, refsList, error) error) error {
+	list := func(i int) format.Hash { return s.state.Snapshots[i].Refs }
+	return newRefsReader(s.r.store, nil).each(ctx, len(s.state.Snapshots), list, f)
+}
+
+// confirm asks for what is needed and a listing did not show, which may lag.
+func (s *settling) confirm(ctx context.Context) error {
+	var missed []format.Object
+	for o := range s.live {
+		if !s.present.has(o) {
+			missed = append(missed, o)
+		}
+	}
+	there := make([]bool, len(missed))
+	err := each(ctx, len(missed), checkRequests, func(ctx context.Context, i int) (err error) {
+		there[i], err = s.r.store.Exists(ctx, missed[i].Key())
+		return err
+	})
+	for i, o := range missed {
+		if there[i] {
+			s.present[o] = struct{}{}
+		}
+	}
+	return err
+}
+
+func isPack(o format.Object) bool { return o.Type == format.TypeData || o.Type == format.TypeMetadata }
+
+// there reports whether the store has a pack that can be relied on from here on.
+func (s *settling) there(o format.Object) bool {
+	session := format.Object{Type: format.TypeSession, Session: o.Session}
+	for _, x := range []format.Object{o, session} {
+		if _, condemned := s.survey.Condemned[x]; condemned || !s.present.has(x) {
+			return false
+		}
+	}
+	return true
+}
 
 // relist makes lists anew for snapshots of which the list is gone, or names what is gone: an entry that is lost may have
 // moved their content, and told where to. They are read by way of every index segment that the store has.

@@ -314,7 +314,9 @@ func TestSettleLostForgetting(t *testing.T) {
 		}
 		x.rot(seq)
 		_, err := x.main().Record(t.Context())
-		require.Error(t, err)
+		require.ErrorContains(t, err, "accept its loss")
+		_, err = x.main().Compact(t.Context(), later)
+		require.ErrorContains(t, err, "accept its loss")
 		rep := x.settle(seq)
 		require.True(t, rep.RecordLost)
 		require.Empty(t, rep.Unknown)
@@ -458,4 +460,40 @@ func settleDamaged(t *testing.T, of format.Type) {
 	}
 	x.sound()
 	x.quiet(1)
+}
+
+// TestFlipSettled flips bits of every entry of a log that was settled: whoever reads it gets the snapshots as they are, or
+// is told, and a check finds it. What is in the slot that was given up makes no difference.
+func TestFlipSettled(t *testing.T) {
+	t.Parallel()
+	x := newScene(t)
+	x.must(x.main(), "one", some(1, 20))
+	lost := x.must(x.main(), "two", some(2, 5))
+	seq := x.main().Head().Seq
+	x.must(x.main(), "one", some(1, 22))
+	x.give(lost)
+	x.rot(seq)
+	x.settle(seq)
+	x.must(x.main(), "one", some(1, 21))
+	want := x.main().Head()
+	require.NoError(t, x.audit(t.Context(), x.s.Bucket()))
+	every := 41
+	if long() {
+		every = 1
+	}
+	var c tally
+	for slot := range want.Seq + 1 {
+		key := format.EntryKey(slot)
+		n := (len(x.s.Get(key)) + every - 1) / every
+		workers(n, func(i int) {
+			s := x.s.Clone()
+			flip(key, i*every, 1<<(i%8))(s)
+			c.add(key)
+			err := x.audit(t.Context(), s.Bucket())
+			if slot == seq && err != nil || slot != seq && err == nil {
+				c.lost("%s, byte %d: %v", key, i*every, err)
+			}
+		})
+	}
+	c.report(t)
 }

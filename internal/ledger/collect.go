@@ -124,7 +124,7 @@ func (l *Ledger) Trusted(ctx context.Context) (_ *Ledger, base uint64, _ error) 
 		return nil, 0, err
 	}
 	if !sameState(t.state, st) {
-		return nil, 0, fmt.Errorf("commit log: %w; an entry may be lost, which a check names", errContradicts)
+		return nil, 0, fmt.Errorf("commit log: %w: where a check names an entry that is lost, bring it back from a copy of the store, or accept its loss", errContradicts)
 	}
 	return t, base, nil
 }
