@@ -568,8 +568,10 @@ func TestStalledWriter(t *testing.T) {
 func TestStreamCondemned(t *testing.T) {
 	t.Parallel()
 	s := faultstore.New()
-	repo, err := backup.Create(t.Context(), s.Bucket(), backup.Password("a long enough secret"), nil)
+	repo, err := backup.Create(t.Context(), s.Bucket(), backup.Password("a long enough secret"),
+		&backup.CreateOptions{Options: backup.Options{HostDir: t.TempDir()}})
 	require.NoError(t, err)
+	defer repo.Close()
 	data := bytesOf(1, 400_000)
 	first, err := repo.Backup(t.Context(), backup.Stream("dump", bytes.NewReader(data)), &backup.BackupOptions{Host: "h", Name: "one"})
 	require.NoError(t, err)
