@@ -62,8 +62,8 @@ type Observer struct {
 	retries  metric.Int64Counter
 }
 
-// New returns an Observer. An instrument that the meter refuses is left out.
-func New(o Options) *Observer {
+// orSilent puts somebody who does not listen where nobody does.
+func (o Options) orSilent() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -76,6 +76,12 @@ func New(o Options) *Observer {
 	if o.Classify == nil {
 		o.Classify = func(error) string { return "error" }
 	}
+	return o
+}
+
+// New returns an Observer. An instrument that the meter refuses is left out.
+func New(o Options) *Observer {
+	o = o.orSilent()
 	m := o.Meter.Meter(scope)
 	x := &Observer{log: o.Logger, tracer: o.Tracer.Tracer(scope), progress: o.Progress, classify: o.Classify}
 	x.duration, _ = m.Float64Histogram("carekeep.operation.duration", metric.WithUnit("s"), metric.WithDescription("Duration of an operation."))

@@ -8,9 +8,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
-	mnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/trace"
-	tnoop "go.opentelemetry.io/otel/trace/noop"
 )
 
 // routerScope names the router to OpenTelemetry.
@@ -41,18 +39,7 @@ const (
 
 // NewSites returns a Sites. Progress is not used. An instrument that the meter refuses is left out.
 func NewSites(o Options) *Sites {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.Tracer == nil {
-		o.Tracer = tnoop.NewTracerProvider()
-	}
-	if o.Meter == nil {
-		o.Meter = mnoop.NewMeterProvider()
-	}
-	if o.Classify == nil {
-		o.Classify = func(error) string { return "error" }
-	}
+	o = o.orSilent()
 	m := o.Meter.Meter(routerScope)
 	x := &Sites{log: o.Logger, tracer: o.Tracer.Tracer(routerScope), classify: o.Classify, events: map[Event]metric.Int64Counter{}}
 	x.operations, _ = m.Float64Histogram("carekeep.router.operation.duration", metric.WithUnit("s"), metric.WithDescription("Duration of an operation on all sites."))

@@ -79,11 +79,7 @@ func (r *Router) carryPlanOut(ctx context.Context, plan *MigrationPlan, opts *Mi
 		if sleep(ctx, try*overtakenPause) != nil {
 			return report, err
 		}
-		each(r.sites, func(s *site) error {
-			v, err := r.sight(ctx, s)
-			r.stand(s, v, err)
-			return nil
-		})
+		r.lookAgain(ctx)
 	}
 }
 

@@ -73,6 +73,18 @@ func (r *Router) follow(ctx context.Context) error {
 		return fail(ErrSuperseded, err)
 	}
 	r.adoptEpoch(e, through)
+	r.lookAgain(ctx)
+	if r.later.Load() {
+		return fail(ErrSuperseded)
+	}
+	if err := r.finishSwitch(ctx); err != nil {
+		r.log("a change of the set of sites could not be finished", "", err)
+	}
+	return nil
+}
+
+// lookAgain finds out anew how each site stands.
+func (r *Router) lookAgain(ctx context.Context) {
 	for i, err := range each(r.sites, func(s *site) error {
 		v, err := r.sight(ctx, s)
 		r.stand(s, v, err)
@@ -82,13 +94,6 @@ func (r *Router) follow(ctx context.Context) error {
 			r.log("a site did not answer when the set of sites changed", r.sites[i].Name, err)
 		}
 	}
-	if r.later.Load() {
-		return fail(ErrSuperseded)
-	}
-	if err := r.finishSwitch(ctx); err != nil {
-		r.log("a change of the set of sites could not be finished", "", err)
-	}
-	return nil
 }
 
 var errPromoted = errors.New("the later epoch is not of a move")
