@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -58,7 +59,9 @@ func TestInterruptedTwice(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for cmd.Process.Signal(os.Interrupt) == nil { // until it is gone
+		// As fingers are, until it is gone: without pauses signals pile up in one handler until its stack overflows.
+		for cmd.Process.Signal(os.Interrupt) == nil {
+			time.Sleep(20 * time.Millisecond)
 		}
 	}()
 	_ = cmd.Wait()
