@@ -120,6 +120,7 @@ type checkBase struct {
 	format  *format.Format
 	ledger  *ledger.Ledger
 	state   *format.State
+	head    ledger.Pin // of the log when the state was taken: what came later is none of this check's business
 	op      *observe.Operation
 	workers int
 
@@ -338,9 +339,10 @@ func newCheck(r *Repo, o CheckOptions, op *observe.Operation) *check {
 	own.index = index.New(own.indexConfig)
 	own.loader = newLoader(&own)
 	own.loader.fixed = true
+	state, head := r.ledger.At()
 	c := &check{
 		checkBase: checkBase{
-			store: r.store, format: r.format, ledger: r.ledger, state: r.ledger.State(), op: op, workers: o.Workers,
+			store: r.store, format: r.format, ledger: r.ledger, state: state, head: head, op: op, workers: o.Workers,
 			rep: &CheckReport{}, writers: map[format.WriterID][]byte{},
 		},
 		r: &own, o: o, cacheDir: r.indexConfig.CacheDir,

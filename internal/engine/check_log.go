@@ -112,7 +112,7 @@ func (c *checkBase) whichEntry(ctx context.Context, bad map[uint64]bool) (string
 // once. Ledger.Verify has verified them.
 func (c *checkBase) entries(ctx context.Context, bad map[uint64]bool, f func(window []logged) error) error {
 	const window = 256
-	head := c.ledger.Head().Seq
+	head := c.head.Seq
 	for from := uint64(0); from <= head; from += window {
 		n := int(min(window, head-from+1))
 		objects := make([][]byte, n)

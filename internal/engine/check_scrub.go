@@ -75,7 +75,7 @@ func newScrub(ctx context.Context, b *blob.Bucket, c Config, workers int, op *ob
 		}
 		return nil, err
 	}
-	s.state = s.ledger.State()
+	s.state, s.head = s.ledger.At()
 	return s, nil
 }
 
