@@ -261,6 +261,8 @@ func (b *backup) keepRecords(ctx context.Context, k *keeping, long map[string]lo
 		return err
 	}
 	defer rr.Close()
+	ahead := b.newLookahead(ctx, k)
+	defer ahead.stop()
 	for {
 		var rec host.Record
 		if err := rr.Next(&rec); errors.Is(err, io.EOF) {
@@ -269,7 +271,7 @@ func (b *backup) keepRecords(ctx context.Context, k *keeping, long map[string]lo
 			return fmt.Errorf("spool: %w", err)
 		}
 		if rec.Entry.Kind == format.File {
-			if err := b.locate(ctx, k, &rec, long[rec.Entry.Path]); err != nil {
+			if err := b.locate(ctx, k, ahead, &rec, long[rec.Entry.Path]); err != nil {
 				return err
 			}
 		}
@@ -281,7 +283,7 @@ func (b *backup) keepRecords(ctx context.Context, k *keeping, long map[string]lo
 }
 
 // locate fills in rec.Packs.
-func (b *backup) locate(ctx context.Context, k *keeping, rec *host.Record, l longFile) error {
+func (b *backup) locate(ctx context.Context, k *keeping, ahead *lookahead, rec *host.Record, l longFile) error {
 	if rec.Packs != nil {
 		for i, p := range rec.Packs {
 			if int(p) >= len(k.before) {
@@ -296,36 +298,20 @@ func (b *backup) locate(ctx context.Context, k *keeping, rec *host.Record, l lon
 		return nil
 	}
 	rec.Packs = []uint32{}
-	add := func(id format.ID) error {
-		p, err := b.pack(ctx, k, id)
+	add := func(p uint32, err error) error {
 		if err == nil && (len(rec.Packs) == 0 || rec.Packs[len(rec.Packs)-1] != p) {
 			rec.Packs = append(rec.Packs, p)
 		}
 		return err
 	}
-	refs := func(rs []format.Ref) error {
-		for _, r := range rs {
-			if !r.Hole {
-				if err := add(r.ID); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	}
-	err := refs(rec.Entry.Content.Refs)
-	switch {
-	case err != nil:
-	case rec.Side != 0:
-		err = b.run.ReadSide(rec.Side, refs)
-	case rec.Refs != nil:
-		err = refs(rec.Refs)
-	case rec.Entry.Content.Level > 0: // carried from a snapshot whose packs were not remembered
-		err = b.locateTree(ctx, rec, add)
+	lookUp := func(id format.ID) error { return add(b.pack(ctx, k, id)) }
+	err := b.chunksOf(rec, func(id format.ID) error { return add(ahead.pack(ctx, id)) })
+	if err == nil && rec.Side == 0 && rec.Refs == nil && rec.Entry.Content.Level > 0 {
+		err = b.locateTree(ctx, rec, lookUp) // carried from a snapshot whose packs were not remembered
 	}
 	for _, id := range l.nodes {
 		if err == nil {
-			err = add(id)
+			err = lookUp(id)
 		}
 	}
 	if l.content.Level > 0 {

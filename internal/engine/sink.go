@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/carekeep/carekeep/internal/compress"
 	"github.com/carekeep/carekeep/internal/format"
@@ -54,9 +55,10 @@ type sink struct {
 	begin    sync.Once // writes the session object before the first pack
 	beginErr error
 
-	dead *condemned
-	seen seenSet  // chunks of this run that the index does not know yet
-	mine sync.Map // digests of the segments of this run, by format.Hash
+	dead  *condemned
+	asked atomic.Int64 // how often a chunk was looked for
+	seen  seenSet      // chunks of this run that the index does not know yet
+	mine  sync.Map     // digests of the segments of this run, by format.Hash
 
 	mu       sync.Mutex
 	builder  *index.Builder
@@ -257,6 +259,7 @@ func (s *sink) shed(keep int) {
 
 // known reports whether a chunk is stored, or on its way, in packs that this writer may rely on.
 func (s *sink) known(ctx context.Context, id format.ID) (bool, error) {
+	s.asked.Add(1)
 	if s.seen.has(id) {
 		return true, nil
 	}
