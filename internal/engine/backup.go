@@ -463,6 +463,7 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 		known[o] = struct{}{}
 	}
 	used, whole := false, true // whole: nothing recorded since the last segment was condemned
+	kept := len(s.built)       // what no segment locates of runs before, and of segments before that are not whole
 	err := run.Replay(func(ref format.PackRef, frames []format.Frame) error {
 		if s.dead.has(object(ref)) || s.dead.has(format.Object{Type: format.TypeSession, Session: ref.Session}) {
 			whole = false
@@ -487,15 +488,18 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 		}
 		if !whole {
 			// What it locates and is still there goes to a segment of this run.
-			whole = true
-			if len(s.built) >= flushEntries {
+			whole, kept = true, len(s.built)
+			if len(s.built) >= s.r.limits.FlushEntries {
+				kept = 0
 				return s.flushIndex(ctx, false)
 			}
 			return nil
 		}
-		// The segment locates every pack before it.
-		s.seen.remove(s.built)
-		s.builder, s.built = s.r.newBuilder(s.signer), nil
+		// The segment locates every pack since the one before it.
+		if kept == 0 {
+			s.seen.remove(s.built)
+			s.builder, s.built = s.r.newBuilder(s.signer), nil
+		}
 		s.mine.Store(seg.Hash, nil)
 		if err := s.r.addSegment(seg, nil); err != nil {
 			return err
@@ -509,12 +513,16 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 		if !slices.Contains(s.segments, seg) {
 			s.segments = append(s.segments, seg)
 		}
+		if kept = len(s.built); kept >= s.r.limits.FlushEntries {
+			kept = 0
+			return s.flushIndex(ctx, false)
+		}
 		return nil
 	})
 	if used {
 		s.sessions = append(s.sessions, run.Session)
 	}
-	if err == nil && len(s.built) >= flushEntries {
+	if err == nil && len(s.built) >= s.r.limits.FlushEntries {
 		err = s.flushIndex(ctx, false) // or what many runs have left would not fit one segment
 	}
 	return err

@@ -15,23 +15,26 @@ import (
 // checkpoint merges index segments and writes the state of the log down, so that the next opening reads
 // neither the entries nor the segments before it.
 func (r *Repo) checkpoint(ctx context.Context) error {
+	_, err := r.mergeAndCheckpoint(ctx, 0, r.ledger.CheckpointDue)
+	return err
+}
+
+// mergeAndCheckpoint writes a checkpoint if due says so. With a limit, no segment of as many entries is merged, and none of more
+// is made. It returns what was put in the place of segments, which is nothing unless the log says so now.
+func (r *Repo) mergeAndCheckpoint(ctx context.Context, limit uint64, due func() bool) (replaced map[format.Hash][]format.Segment, err error) {
 	signer, err := seal.NewSigner(r.keys.Writer)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	dead, err := newCondemned(ctx, r.ledger, r.ledger.State().Condemned)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	merged := map[format.Hash]int{} // segment → its group
 	var outputs [][]format.Segment
-	me := ledger.SignerID(signer.Public())
-	for _, group := range index.Plan(r.ledger.State().Segments) {
-		if group[0].Writer != me { // a group is of one writer, and only that one may merge it
-			continue
-		}
+	for _, group := range r.mergeable(ledger.SignerID(signer.Public()), limit) {
 		var out []format.Segment
-		err := r.index.Merge(ctx, group, 0, func(s format.Segment, object []byte) error {
+		err := r.index.Merge(ctx, group, limit, func(s format.Segment, object []byte) error {
 			out = append(out, s)
 			if err := r.store.Put(ctx, format.IndexKey(s.Hash), object); err != nil {
 				return fmt.Errorf("index: %w", err)
@@ -39,32 +42,55 @@ func (r *Repo) checkpoint(ctx context.Context) error {
 			return nil
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, s := range group {
 			merged[s.Hash] = len(outputs)
 		}
 		outputs = append(outputs, out)
 	}
+	var segments []format.Segment // of the state written down
 	build := func(st *format.State) ([]byte, []byte, error) {
 		s := *st
 		if dead.current(st) {
 			s.Segments = replaceGroups(st.Segments, merged, outputs)
 		} // else a collector may have taken an output for left over
+		segments = s.Segments
 		return s.Append(nil), nil, nil
 	}
 	// Whether a checkpoint is due is asked again after every lost race: what won it may be in doubt.
-	for at := r.ledger.Head(); r.ledger.CheckpointDue(); at = r.ledger.Head() {
+	written := false
+	for at := r.ledger.Head(); due(); at = r.ledger.Head() {
 		_, err = r.ledger.Append(ctx, ledger.Proposal{Kind: format.KindCheckpoint, Signer: signer, Build: build, After: &at})
 		if !errors.Is(err, ledger.ErrMoved) {
+			written = err == nil
 			break
 		}
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.follow()
-	return nil
+	if !written {
+		return nil, nil
+	}
+	replaced = map[format.Hash][]format.Segment{}
+	for hash, g := range merged {
+		gone := !slices.ContainsFunc(segments, func(s format.Segment) bool { return s.Hash == hash })
+		if gone && !slices.ContainsFunc(outputs[g], func(s format.Segment) bool { return !slices.Contains(segments, s) }) {
+			replaced[hash] = outputs[g]
+		}
+	}
+	return replaced, nil
+}
+
+// mergeable returns the groups of segments that a writer may merge: its own. With a limit, there is none of a segment of as
+// many entries.
+func (r *Repo) mergeable(writer format.WriterID, limit uint64) [][]format.Segment {
+	return slices.DeleteFunc(index.Plan(r.ledger.State().Segments), func(group []format.Segment) bool {
+		return group[0].Writer != writer ||
+			limit > 0 && slices.ContainsFunc(group, func(s format.Segment) bool { return s.Entries >= limit })
+	})
 }
 
 // replaceGroups puts the outputs of each merge where the first of its inputs stood. A group of which a

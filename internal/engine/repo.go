@@ -64,6 +64,7 @@ type Config struct {
 	TakeOver bool   // of a repository for a single writer: this host is the one from now on
 	Now      func() time.Time
 	Observer *observe.Observer
+	Limits   Limits // for tests
 
 	// The rest is for Create.
 	Suite        seal.Suite
@@ -91,6 +92,7 @@ type Repo struct {
 	writing      *writing
 	now          func() time.Time
 	obs          *observe.Observer
+	limits       Limits
 
 	pending *pendingSegments
 
@@ -426,7 +428,7 @@ func checkKeyset(ks *format.Keyset, f *format.Format, object []byte) error {
 // build makes a Repo of its parts and leaves this host the writer's credential.
 func build(s *store.Store, f *format.Format, object []byte, ks *format.Keyset, l *ledger.Ledger, c Config) (*Repo, error) {
 	r := &Repo{
-		store: s, format: f, formatObject: object, suite: seal.Suite(f.Suite), keys: ks, ledger: l, now: c.clock(), obs: c.Observer,
+		store: s, format: f, formatObject: object, suite: seal.Suite(f.Suite), keys: ks, ledger: l, now: c.clock(), obs: c.Observer, limits: c.Limits.orDefaults(),
 		pending: &pendingSegments{},
 	}
 	if r.obs == nil {

@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -33,7 +35,24 @@ const (
 	// partialEvery is how many packs a run stores before it tells the log of them; partialEntries, how many chunks.
 	partialEvery   = 256
 	partialEntries = 128 << 10
+	// mergeEvery is how many segments of about one size a run lets gather in the log before it merges them.
+	mergeEvery = 8
+	// maxMeanwhile is the most entries of a segment that a run makes of others while its buffers are in memory: it takes 36
+	// MiB. Such segments are left to the end of a run.
+	maxMeanwhile = 256 << 10
 )
+
+// Limits replace the constants above of the same names where they are not zero, so that a test meets what takes a run
+// of hours otherwise.
+type Limits struct{ FlushEntries, PartialEvery, PartialEntries int }
+
+func (l Limits) orDefaults() Limits {
+	return Limits{
+		FlushEntries:   cmp.Or(l.FlushEntries, flushEntries),
+		PartialEvery:   cmp.Or(l.PartialEvery, partialEvery),
+		PartialEntries: cmp.Or(l.PartialEntries, partialEntries),
+	}
+}
 
 // sink takes the chunks of one run: it drops those that are stored already, gathers the others in frames
 // and packs, and keeps the index of what it stored. It is safe for concurrent use.
@@ -191,8 +210,9 @@ func (s *sink) stored(_ context.Context, ref format.PackRef, frames []format.Fra
 	if err := s.note(ref, frames); err != nil {
 		return err
 	}
-	partial := s.untold+len(s.built) >= partialEntries || len(s.packs)-s.reported >= partialEvery
-	if partial || len(s.built) >= flushEntries {
+	l := &s.r.limits
+	partial := s.untold+len(s.built) >= l.PartialEntries || len(s.packs)-s.reported >= l.PartialEvery
+	if partial || len(s.built) >= l.FlushEntries {
 		return s.flushIndex(s.ctx, partial)
 	}
 	return nil
@@ -243,7 +263,43 @@ func (s *sink) flushIndex(ctx context.Context, partial bool) error {
 		return nil
 	}
 	s.untold = 0
-	return s.commitPartial(ctx)
+	if err := s.commitPartial(ctx); err != nil {
+		return err
+	}
+	return s.mergeMeanwhile(ctx)
+}
+
+// mergeMeanwhile merges what a long run has told the log of. Otherwise a chunk that is not there would cost a look at the
+// filters of ever more segments, and at a page of one in 64 of them; and whoever opens the repository would read ever
+// more entries. Called with the lock held.
+func (s *sink) mergeMeanwhile(ctx context.Context) error {
+	many := func(group []format.Segment) bool { return len(group) >= mergeEvery }
+	if !slices.ContainsFunc(s.r.mergeable(s.writer, maxMeanwhile), many) {
+		return nil
+	}
+	replaced, err := s.r.mergeAndCheckpoint(ctx, maxMeanwhile, s.r.ledger.CheckpointAllowed)
+	if err != nil {
+		return ctx.Err() // the run can do without
+	}
+	// Later entries name the outputs: what they name and the state does not is added to it once more.
+	var segments, gone []format.Segment
+	for _, seg := range s.segments {
+		with, ok := replaced[seg.Hash]
+		if !ok {
+			segments = append(segments, seg)
+			continue
+		}
+		gone = append(gone, seg)
+		for _, w := range with {
+			if !slices.Contains(segments, w) {
+				segments = append(segments, w)
+			}
+		}
+	}
+	s.segments = segments
+	s.r.settle(gone)
+	s.r.follow()
+	return nil
 }
 
 // shed lets go of the memory of finished packs, but for keep of them.

@@ -46,6 +46,7 @@ func childCollect(repo, host, seed string) error {
 	defer b.Close()
 	c := tiny(host)
 	c.Store.Requests = 0
+	c.Limits.PartialEvery = int(n % 2) // 0 for the default
 	r, err := engine.Open(ctx, b, key("main"), c)
 	if err != nil {
 		return err

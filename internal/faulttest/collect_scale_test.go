@@ -138,6 +138,7 @@ func TestThousandSnapshots(t *testing.T) {
 // noise is a file system of files whose bytes follow from their number, so that it takes no memory.
 type noise struct {
 	n, size int
+	first   int // number of the first
 	skip    int // every so many is not there; 0 for none
 }
 
@@ -155,7 +156,7 @@ func (f noise) Open(name string) (fs.File, error) {
 }
 
 func (f noise) ReadDir(string) (out []fs.DirEntry, err error) {
-	for i := range f.n {
+	for i := f.first; i < f.first+f.n; i++ {
 		if f.skip == 0 || i%f.skip > 0 {
 			out = append(out, fs.FileInfoToDirEntry(&noiseFile{name: fmt.Sprintf("%06d", i), size: f.size}))
 		}

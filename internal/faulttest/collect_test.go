@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"io/fs"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,7 +46,13 @@ func (x *scene) beside(match func(faultstore.Op) bool, f func() faultstore.Fault
 
 func (x *scene) open(b *blob.Bucket, k engine.Key, host string) *engine.Repo {
 	x.Helper()
+	return x.limited(b, k, host, engine.Limits{})
+}
+
+func (x *scene) limited(b *blob.Bucket, k engine.Key, host string, l engine.Limits) *engine.Repo {
+	x.Helper()
 	c := tiny(host)
+	c.Limits = l
 	c.Store.Requests = 0 // some may be made in the midst of others
 	r, err := engine.Open(x.Context(), b, k, c)
 	require.NoError(x, err)
@@ -228,26 +235,68 @@ func TestRunReliesOnNoOtherRun(t *testing.T) {
 	x.sound()
 }
 
-// TestCheckBesideBackup: a check of a Repo that commits meanwhile does not find its log at odds.
-func TestCheckBesideBackup(t *testing.T) {
+// TestRunsCutOffSideBySide: of two runs of one series that were cut off, one had stored a pack that no segment locates, and
+// the other, which comes after it when they are taken over, a segment. The next run stores nothing of either again.
+func TestRunsCutOffSideBySide(t *testing.T) {
 	t.Parallel()
 	x := newScene(t)
-	x.must(x.main(), "s", some(1, 5))
-	var r *engine.Repo
-	checking := false
-	b := x.beside(func(o faultstore.Op) bool {
-		return checking && faultstore.On(faultstore.Read, "log/")(o)
-	}, func() faultstore.Fault {
-		x.must(r, "other", some(2, 5))
-		return faultstore.Fault{}
-	})
-	r = x.open(b, key("main"), "")
-	checking = true
-	rep, err := r.Check(t.Context(), engine.CheckOptions{ReadAll: true})
-	require.NoError(t, err)
-	require.NoError(t, findings(rep))
-	require.Len(t, x.done, 2)
+	host := t.TempDir()
+	cut := func(at string, l engine.Limits) *engine.Repo {
+		b := x.beside(faultstore.On(faultstore.Write, at), func() faultstore.Fault { return faultstore.Fail(gcerrors.PermissionDenied) })
+		return x.limited(b, key("main"), host, l)
+	}
+	first, second := some(1, 20), files{"z/last": []byte("last")}
+	p := pausing(second, "z/last")
+	done := make(chan error, 1)
+	r := cut("refs/", engine.Limits{FlushEntries: 1})
+	go func() {
+		_, err := x.from(r, "s", source.FromFS(p), second)
+		done <- err
+	}()
+	<-p.at
+	_, err := x.backup(cut("m/", engine.Limits{}), "s", first)
+	require.Error(t, err)
+	close(p.on)
+	require.Error(t, <-done)
+
+	packs := func() (out []string) {
+		for _, k := range x.s.Keys() {
+			if strings.HasPrefix(k, "p/") {
+				out = append(out, k)
+			}
+		}
+		return out
+	}
+	before := packs()
+	require.Len(t, before, 2)
+	maps.Copy(first, second)
+	x.must(x.open(x.s.Bucket(), key("main"), host), "s", first)
+	require.Equal(t, before, packs())
 	x.sound()
+}
+
+// TestCheckBesideBackup: a check of a Repo that commits meanwhile, be it in parts, does not find its log at odds.
+func TestCheckBesideBackup(t *testing.T) {
+	t.Parallel()
+	for _, every := range []int{0, 1} {
+		x := newScene(t)
+		x.must(x.main(), "s", some(1, 5))
+		var r *engine.Repo
+		checking := false
+		b := x.beside(func(o faultstore.Op) bool {
+			return checking && faultstore.On(faultstore.Read, "log/")(o)
+		}, func() faultstore.Fault {
+			x.must(r, "other", some(2, 5))
+			return faultstore.Fault{}
+		})
+		r = x.limited(b, key("main"), "", engine.Limits{PartialEvery: every})
+		checking = true
+		rep, err := r.Check(t.Context(), engine.CheckOptions{ReadAll: true})
+		require.NoError(t, err)
+		require.NoError(t, findings(rep))
+		require.Len(t, x.done, 2)
+		x.sound()
+	}
 }
 
 // paused is a file system that stops when a file is opened for the first time.

@@ -36,8 +36,14 @@ type scenario struct {
 
 // backupOf returns an act that opens the repository and backs f up.
 func backupOf(k engine.Key, f files) func(context.Context, *faultstore.Store, string, *world) error {
+	return limitedBackupOf(k, f, engine.Limits{})
+}
+
+func limitedBackupOf(k engine.Key, f files, l engine.Limits) func(context.Context, *faultstore.Store, string, *world) error {
 	return func(ctx context.Context, s *faultstore.Store, host string, w *world) error {
-		r, err := engine.Open(ctx, s.Bucket(), k, config(host))
+		c := config(host)
+		c.Limits = l
+		r, err := engine.Open(ctx, s.Bucket(), k, c)
 		if err != nil {
 			return err
 		}
@@ -156,6 +162,16 @@ func prepare(t *testing.T) []*scenario {
 	require.NotNil(t, sc.Get(format.EntryKey(62)))
 	require.Nil(t, sc.Get(format.EntryKey(63)))
 
+	// One whose segments are merged by the next run that tells of its packs before it ends.
+	sm, hostm, wm := s1.Clone(), copyDir(t, host1), w1.clone()
+	r, err = reopen(ctx, sm, hostm)
+	require.NoError(t, err)
+	for i := range 8 {
+		_, err := wm.backup(ctx, r, version(i, 0))
+		require.NoError(t, err)
+	}
+	merges := limitedBackupOf(key("main"), version(9, 1), engine.Limits{PartialEvery: 1})
+
 	first := &scenario{name: "first", store: s0, host: pack(t, host0), world: w0, act: backupOf(key("main"), v0), adds: true}
 	return []*scenario{
 		{name: "create", store: faultstore.New(), host: fstest.MapFS{}, world: newWorld(), act: create, again: createAgain},
@@ -164,6 +180,7 @@ func prepare(t *testing.T) []*scenario {
 		{name: "changed", store: s1, host: pack(t, host1), world: w1, act: backupOf(key("main"), v1), adds: true},
 		{name: "credential", store: s2, host: pack(t, host2), world: w2, act: backupOf(engine.Key{}, version(2, 3)), adds: true},
 		{name: "checkpoint", store: sc, host: pack(t, hostc), world: wc, act: backupOf(key("main"), version(9, 1)), adds: true, newest: 3},
+		{name: "merges", store: sm, host: pack(t, hostm), world: wm, act: merges, adds: true, newest: 3},
 		{name: "addkey", store: s1, host: pack(t, host1), world: w1, act: addKey, again: addKeyAgain},
 		{name: "removekey", store: sk, host: pack(t, hostk), world: w1, act: removeKeyOf(second), again: removeKeyAgain(second)},
 	}

@@ -393,6 +393,9 @@ func (a *actor) open(ctx context.Context) error {
 	}
 	c := tiny(a.host)
 	c.Now = func() time.Time { return time.Now().Add(a.skew) }
+	if a.rnd.IntN(2) == 0 {
+		c.Limits.PartialEvery = 1 // and so to merge the log's segments in the midst of a run
+	}
 	r, err := engine.Open(ctx, a.s.Gated(a.gate), k, c)
 	if err != nil {
 		return err

@@ -262,6 +262,14 @@ func (l *Ledger) CheckpointDue() bool {
 	return l.head.Seq+1 >= max(l.checkpoint, l.doubt())+CheckpointEvery
 }
 
+// CheckpointAllowed reports whether no doubt puts a checkpoint off, be it due or not.
+func (l *Ledger) CheckpointAllowed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	doubt := l.doubt()
+	return doubt == 0 || l.head.Seq+1 >= doubt+CheckpointEvery
+}
+
 // doubt is the newest slot that is in doubt; 0 for none.
 func (l *Ledger) doubt() uint64 {
 	for _, d := range slices.Backward(l.damage) {
