@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// aheadChunks is how many chunks are looked up together, which takes 10 MiB. In the order of their ids most are on a page
+	// aheadChunks is how many chunks are looked up together, which takes 5 MiB. In the order of their ids most are on a page
 	// of the index that the one before was on; in the order of files, which is random, each would have a page read and
 	// decrypted once the index is larger than its memory.
-	aheadChunks = 256 << 10
+	aheadChunks = 128 << 10
 	// aheadFrom is from how many chunks on a run looks ahead. It reads the spool twice for it.
 	aheadFrom = 32 << 10
 )
@@ -28,10 +28,13 @@ type lookahead struct {
 	b *backup
 	k *keeping
 
-	next    func() (format.ID, error, bool) // the chunks of the spool; nil to look each up when it is asked for
-	stop    func()
-	ids     []format.ID // looked up and not asked for yet
+	next func() (format.ID, error, bool) // the chunks of the spool; nil to look each up when it is asked for
+	stop func()
+
+	ids     []format.ID // looked up together
 	numbers []uint32    // of their packs
+	order   []uint32    // of ids by their bytes
+	asked   int         // how many of ids were asked for
 }
 
 func (b *backup) newLookahead(ctx context.Context, k *keeping) *lookahead {
@@ -47,22 +50,24 @@ func (l *lookahead) pack(ctx context.Context, id format.ID) (uint32, error) {
 	if l.next == nil {
 		return l.b.pack(ctx, l.k, id)
 	}
-	if len(l.ids) == 0 {
+	if l.asked == len(l.ids) {
 		if err := l.fill(ctx); err != nil {
 			return 0, err
 		}
 	}
-	if len(l.ids) == 0 || l.ids[0] != id {
+	if l.asked == len(l.ids) || l.ids[l.asked] != id {
 		return 0, errors.New("spool: it was not read in the order that it was read ahead in")
 	}
-	n := l.numbers[0]
-	l.ids, l.numbers = l.ids[1:], l.numbers[1:]
-	return n, nil
+	l.asked++
+	return l.numbers[l.asked-1], nil
 }
 
 func (l *lookahead) fill(ctx context.Context) error {
-	ids := make([]format.ID, 0, aheadChunks)
-	for len(ids) < cap(ids) {
+	if l.ids == nil {
+		l.ids, l.numbers, l.order = make([]format.ID, 0, aheadChunks), make([]uint32, aheadChunks), make([]uint32, 0, aheadChunks)
+	}
+	l.ids, l.order, l.asked = l.ids[:0], l.order[:0], 0
+	for len(l.ids) < aheadChunks {
 		id, err, ok := l.next()
 		if err != nil {
 			return err
@@ -70,25 +75,20 @@ func (l *lookahead) fill(ctx context.Context) error {
 		if !ok {
 			break
 		}
-		ids = append(ids, id)
+		l.order = append(l.order, uint32(len(l.ids)))
+		l.ids = append(l.ids, id)
 	}
-	order := make([]uint32, len(ids))
-	for i := range order {
-		order[i] = uint32(i)
-	}
-	slices.SortFunc(order, func(a, b uint32) int { return bytes.Compare(ids[a][:], ids[b][:]) })
-	numbers := make([]uint32, len(ids))
-	for i, at := range order {
-		if i > 0 && ids[at] == ids[order[i-1]] {
-			numbers[at] = numbers[order[i-1]]
+	slices.SortFunc(l.order, func(a, b uint32) int { return bytes.Compare(l.ids[a][:], l.ids[b][:]) })
+	for i, at := range l.order {
+		if i > 0 && l.ids[at] == l.ids[l.order[i-1]] {
+			l.numbers[at] = l.numbers[l.order[i-1]]
 			continue
 		}
 		var err error
-		if numbers[at], err = l.b.pack(ctx, l.k, ids[at]); err != nil {
+		if l.numbers[at], err = l.b.pack(ctx, l.k, l.ids[at]); err != nil {
 			return err
 		}
 	}
-	l.ids, l.numbers = ids, numbers
 	return nil
 }
 

@@ -124,7 +124,9 @@ func (s *seenSet) remove(ids []format.ID) {
 	for _, id := range ids {
 		sh := &s.shards[id[0]&63]
 		sh.mu.Lock()
-		delete(sh.m, id)
+		if delete(sh.m, id); len(sh.m) == 0 {
+			sh.m = nil // a map keeps the memory of what it held
+		}
 		sh.mu.Unlock()
 	}
 }

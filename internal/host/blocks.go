@@ -73,6 +73,9 @@ func (w *blockWriter) flush(last bool) error {
 		return withoutPath(err)
 	}
 	w.buf = w.buf[:0]
+	if cap(w.buf) > 4*blockSize { // of a pack of very many chunks
+		w.buf = nil
+	}
 	w.n++
 	return nil
 }
