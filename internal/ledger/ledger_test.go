@@ -175,9 +175,11 @@ func TestDoubtPutsOffCheckpoint(t *testing.T) {
 	f, l := begin(t)
 	f.fill(l, 1, ledger.CheckpointEvery+5, false)
 	require.True(t, l.CheckpointDue())
+	require.True(t, l.CheckpointAllowed())
 	f.s.Remove(format.EntryKey(60))
 	x := f.open()
 	require.False(t, x.CheckpointDue())
+	require.False(t, x.CheckpointAllowed())
 	f.add(x, snapshot(1000, f.two)) // what it adds chains to what the others saw
 	require.NoError(t, l.Refresh(t.Context()))
 	require.Empty(t, l.Damage())
