@@ -74,6 +74,7 @@ type backup struct {
 	desc     format.Description
 	problems []format.Problem
 	changed  bool
+	lookups  int // about how many chunks have to be looked up when all is stored
 	read     atomic.Int64
 	sides    sideNumbers
 }
@@ -132,9 +133,13 @@ func (r *Repo) backup(ctx context.Context, op *observe.Operation, src source.Sou
 		return nil, err
 	}
 	r.remember()
-	if r.ledger.CheckpointDue() {
-		// The snapshot is committed: a checkpoint that fails is tried again by the next run.
-		if r.checkpoint(ctx) == nil {
+	// The snapshot is committed: a checkpoint that fails is tried again by the next run.
+	if merge := b.sink.mergedSome && r.ledger.CheckpointAllowed(); merge || r.ledger.CheckpointDue() {
+		due := r.ledger.CheckpointDue
+		if merge {
+			due = r.ledger.CheckpointAllowed // a run that merged has left to its end what takes more memory
+		}
+		if _, err := r.mergeAndCheckpoint(ctx, 0, due); err == nil {
 			_ = r.index.Prune()
 		}
 		r.remember()
@@ -338,6 +343,12 @@ func (b *backup) spool(ctx context.Context, w *host.RecordWriter, out <-chan *it
 			continue
 		}
 		b.changed = b.changed || !it.carried
+		if it.rec.Packs == nil {
+			b.lookups += len(it.rec.Entry.Content.Refs) + len(it.rec.Refs)
+			if it.rec.Side != 0 {
+				b.lookups += sideRefs
+			}
+		}
 		b.count(&it.rec.Entry)
 		it.rec.Fresh = !it.carried
 		if err := w.Write(&it.rec); err != nil {
@@ -480,11 +491,15 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 	}, func(seg format.Segment) error {
 		// It locates also what that run had taken over from others.
 		var packs []format.Object
-		if whole = whole && !s.dead.has(format.Object{Type: format.TypeIndex, Hash: seg.Hash}); whole {
+		elsewhere := s.merged[seg.Hash] // the log has all that it locates in other segments
+		if elsewhere || whole && !s.dead.has(format.Object{Type: format.TypeIndex, Hash: seg.Hash}) {
 			var err error
 			if packs, whole, err = s.packsOf(ctx, seg); err != nil {
 				return err
 			}
+			whole = whole || elsewhere
+		} else {
+			whole = false
 		}
 		if !whole {
 			// What it locates and is still there goes to a segment of this run.
@@ -500,23 +515,31 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 			s.seen.remove(s.built)
 			s.builder, s.built = s.r.newBuilder(s.signer), nil
 		}
-		s.mine.Store(seg.Hash, nil)
-		if err := s.r.addSegment(seg, nil); err != nil {
-			return err
-		}
 		for _, o := range packs {
 			if !known.has(o) {
 				known[o] = struct{}{}
 				s.packs = append(s.packs, o)
 			}
 		}
-		if !slices.Contains(s.segments, seg) {
-			s.segments = append(s.segments, seg)
+		if !elsewhere {
+			s.mine.Store(seg.Hash, nil)
+			if err := s.r.addSegment(seg, nil); err != nil {
+				return err
+			}
+			if !slices.Contains(s.segments, seg) {
+				s.segments = append(s.segments, seg)
+			}
 		}
 		if kept = len(s.built); kept >= s.r.limits.FlushEntries {
 			kept = 0
 			return s.flushIndex(ctx, false)
 		}
+		return nil
+	}, func(segments []format.Segment) error {
+		for _, seg := range segments {
+			s.merged[seg.Hash] = true
+		}
+		s.replaced(segments)
 		return nil
 	})
 	if used {

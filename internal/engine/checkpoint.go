@@ -12,16 +12,10 @@ import (
 	"github.com/carekeep/carekeep/internal/seal"
 )
 
-// checkpoint merges index segments and writes the state of the log down, so that the next opening reads
-// neither the entries nor the segments before it.
-func (r *Repo) checkpoint(ctx context.Context) error {
-	_, err := r.mergeAndCheckpoint(ctx, 0, r.ledger.CheckpointDue)
-	return err
-}
-
-// mergeAndCheckpoint writes a checkpoint if due says so. With a limit, no segment of as many entries is merged, and none of more
-// is made. It returns what was put in the place of segments, which is nothing unless the log says so now.
-func (r *Repo) mergeAndCheckpoint(ctx context.Context, limit uint64, due func() bool) (replaced map[format.Hash][]format.Segment, err error) {
+// mergeAndCheckpoint merges index segments and writes the state of the log down, so that the next opening reads neither the
+// entries nor the segments before it, if due says so. With a limit, no segment of as many entries is merged, and none of more
+// is made. It returns the segments that the log names others in place of.
+func (r *Repo) mergeAndCheckpoint(ctx context.Context, limit uint64, due func() bool) (replaced map[format.Hash]bool, err error) {
 	signer, err := seal.NewSigner(r.keys.Writer)
 	if err != nil {
 		return nil, err
@@ -74,11 +68,11 @@ func (r *Repo) mergeAndCheckpoint(ctx context.Context, limit uint64, due func() 
 	if !written {
 		return nil, nil
 	}
-	replaced = map[format.Hash][]format.Segment{}
+	replaced = map[format.Hash]bool{}
 	for hash, g := range merged {
 		gone := !slices.ContainsFunc(segments, func(s format.Segment) bool { return s.Hash == hash })
 		if gone && !slices.ContainsFunc(outputs[g], func(s format.Segment) bool { return !slices.Contains(segments, s) }) {
-			replaced[hash] = outputs[g]
+			replaced[hash] = true
 		}
 	}
 	return replaced, nil

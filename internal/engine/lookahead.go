@@ -39,7 +39,7 @@ type lookahead struct {
 
 func (b *backup) newLookahead(ctx context.Context, k *keeping) *lookahead {
 	l := &lookahead{b: b, k: k, stop: func() {}}
-	if b.sink.asked.Load() >= aheadFrom {
+	if b.lookups >= aheadFrom {
 		l.next, l.stop = iter.Pull2(b.spooledChunks(ctx))
 	}
 	return l

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/carekeep/carekeep/internal/compress"
 	"github.com/carekeep/carekeep/internal/format"
@@ -74,10 +73,9 @@ type sink struct {
 	begin    sync.Once // writes the session object before the first pack
 	beginErr error
 
-	dead  *condemned
-	asked atomic.Int64 // how often a chunk was looked for
-	seen  seenSet      // chunks of this run that the index does not know yet
-	mine  sync.Map     // digests of the segments of this run, by format.Hash
+	dead *condemned
+	seen seenSet  // chunks of this run that the index does not know yet
+	mine sync.Map // digests of the segments of this run, by format.Hash
 
 	mu       sync.Mutex
 	builder  *index.Builder
@@ -87,6 +85,10 @@ type sink struct {
 	sessions []format.SessionID // that this run opened or took over
 	reported int                // packs named in a partial entry
 	untold   int                // chunks in segments that no partial entry names
+
+	merged      map[format.Hash]bool // segments, of runs taken over, in whose place the log names others
+	mergedSome  bool                 // this run has merged segments
+	unmergeable bool                 // and failed to
 }
 
 // seenSet is a sharded set of ids.
@@ -139,7 +141,7 @@ func (r *Repo) newSink(ctx context.Context, op *observe.Operation, run *host.Run
 	s := &sink{
 		r: r, ctx: ctx, op: op, signer: signer, writer: ledger.SignerID(signer.Public()), run: run, dead: dead,
 		size: int(r.format.PackSize), level: level, buffers: pack.NewBuffers(packBuffers),
-		builder: r.newBuilder(signer),
+		builder: r.newBuilder(signer), merged: map[format.Hash]bool{},
 	}
 	if run != nil {
 		s.session, s.secret = run.Session, run.Secret[:]
@@ -276,32 +278,37 @@ func (s *sink) flushIndex(ctx context.Context, partial bool) error {
 // more entries. Called with the lock held.
 func (s *sink) mergeMeanwhile(ctx context.Context) error {
 	many := func(group []format.Segment) bool { return len(group) >= mergeEvery }
-	if !slices.ContainsFunc(s.r.mergeable(s.writer, maxMeanwhile), many) {
+	if s.unmergeable || !s.r.ledger.CheckpointAllowed() || !slices.ContainsFunc(s.r.mergeable(s.writer, maxMeanwhile), many) {
 		return nil
 	}
 	replaced, err := s.r.mergeAndCheckpoint(ctx, maxMeanwhile, s.r.ledger.CheckpointAllowed)
 	if err != nil {
-		return ctx.Err() // the run can do without
+		s.unmergeable = true // the run can do without, and would fail again
+		return ctx.Err()
 	}
-	// Later entries name the outputs: what they name and the state does not is added to it once more.
-	var segments, gone []format.Segment
+	s.mergedSome = true
+	var gone []format.Segment
 	for _, seg := range s.segments {
-		with, ok := replaced[seg.Hash]
-		if !ok {
-			segments = append(segments, seg)
-			continue
-		}
-		gone = append(gone, seg)
-		for _, w := range with {
-			if !slices.Contains(segments, w) {
-				segments = append(segments, w)
-			}
+		if replaced[seg.Hash] {
+			gone = append(gone, seg)
 		}
 	}
-	s.segments = segments
+	if len(gone) == 0 {
+		return nil
+	}
+	s.replaced(gone)
+	if s.run != nil {
+		return s.run.Merged(gone)
+	}
+	return nil
+}
+
+// replaced forgets segments in whose place the log names others. No entry of the run names those: they locate also what
+// other runs have stored, which may be condemned once others have taken their place in turn. Called with the lock held.
+func (s *sink) replaced(gone []format.Segment) {
+	s.segments = slices.DeleteFunc(s.segments, func(seg format.Segment) bool { return slices.Contains(gone, seg) })
 	s.r.settle(gone)
 	s.r.follow()
-	return nil
 }
 
 // shed lets go of the memory of finished packs, but for keep of them.
@@ -317,7 +324,6 @@ func (s *sink) shed(keep int) {
 
 // known reports whether a chunk is stored, or on its way, in packs that this writer may rely on.
 func (s *sink) known(ctx context.Context, id format.ID) (bool, error) {
-	s.asked.Add(1)
 	if s.seen.has(id) {
 		return true, nil
 	}

@@ -175,6 +175,9 @@ func TestBigStreamKilledAfterPartial(t *testing.T) {
 		require.NoError(t, err)
 		e, _, _, err := format.DecodeLogEntry(object)
 		require.NoError(t, err)
+		if e.Kind != format.KindPartial && e.Kind != format.KindSnapshot {
+			continue // a checkpoint, whose merged segments hold the same once more
+		}
 		c, err := format.DecodeCommit(e.Body)
 		require.NoError(t, err)
 		for _, s := range c.Segments {

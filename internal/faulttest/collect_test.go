@@ -275,6 +275,85 @@ func TestRunsCutOffSideBySide(t *testing.T) {
 	x.sound()
 }
 
+// TestMergeOfOthersContent: a long run merges its segments with those of a snapshot that is forgotten meanwhile. What the
+// merge made is not relied upon: neither does the run name it, when others have replaced it and what it locates is
+// condemned, nor does it have to begin again.
+func TestMergeOfOthersContent(t *testing.T) {
+	t.Parallel()
+	for _, mergedAgain := range []bool{false, true} {
+		x := newScene(t)
+		a := x.must(x.main(), "one", some(1, 20))
+		for i := range uint64(8) {
+			x.must(x.main(), "more", some(10+i, 5))
+		}
+		f := files{"z/last": []byte("last")}
+		for i := range uint64(6) { // a pack or two each
+			f["q/"+strconv.Itoa(int(i))] = bytesOf(777+i, 900_000)
+		}
+		p := pausing(f, "z/last")
+		opened := 0
+		src := opens{p, &opened}
+		r := x.limited(x.s.Bucket(), key("main"), "", engine.Limits{PartialEvery: 1})
+		before := x.kinds(format.KindCheckpoint)
+		done := make(chan error, 1)
+		go func() {
+			_, err := x.from(r, "two", source.FromFS(src), f)
+			done <- err
+		}()
+		<-p.at
+		// Until it has told of all packs but the one that it is filling.
+		for was := 0; x.kinds(format.KindCheckpoint) == before || was != len(x.s.Keys()); time.Sleep(50 * time.Millisecond) {
+			was = len(x.s.Keys())
+		}
+		if mergedAgain {
+			for i := range uint64(9) {
+				x.must(x.main(), "more", some(30+i, 5))
+			}
+			x.must(x.limited(x.s.Bucket(), key("main"), "", engine.Limits{PartialEvery: 1}), "more", some(50, 5))
+		}
+		x.forget(a)
+		o := engine.CompactOptions{Grace: time.Nanosecond, Abandoned: 24 * time.Hour, Waste: 1, Workers: 1}
+		if !mergedAgain {
+			o.Grace = time.Hour // so that the run finds what it reads
+		}
+		require.Positive(t, x.compact(o).Condemned)
+		close(p.on)
+		require.NoError(t, <-done)
+		if !mergedAgain {
+			require.Equal(t, 1, opened, "the run began again")
+		}
+		o.Grace = time.Nanosecond
+		x.must(x.main(), "three", some(1, 20))
+		x.compact(o)
+		x.sound()
+	}
+}
+
+// opens counts how often the last file is opened.
+type opens struct {
+	fs.FS
+	n *int
+}
+
+func (o opens) Open(name string) (fs.File, error) {
+	if name == "z/last" {
+		*o.n++
+	}
+	return o.FS.Open(name)
+}
+
+// kinds counts the entries of a kind.
+func (x *scene) kinds(k format.EntryKind) (n int) {
+	for _, key := range x.s.Keys() {
+		if strings.HasPrefix(key, "log/") {
+			if e, _, _, err := format.DecodeLogEntry(x.s.Get(key)); err == nil && e.Kind == k {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // TestCheckBesideBackup: a check of a Repo that commits meanwhile, be it in parts, does not find its log at odds.
 func TestCheckBesideBackup(t *testing.T) {
 	t.Parallel()

@@ -40,6 +40,7 @@ const (
 	recordStart   = 'S'
 	recordPack    = 'P'
 	recordSegment = 'I'
+	recordMerged  = 'M'
 )
 
 // staleRun is the age from which a run that was cut off is not worth keeping.
@@ -92,6 +93,12 @@ func (r *Run) Stored(ref format.PackRef, frames []format.Frame) error {
 func (r *Run) Indexed(s format.Segment) error {
 	c := format.Commit{Segments: []format.Segment{s}}
 	return r.record(c.Append([]byte{recordSegment}))
+}
+
+// Merged records that the log names other segments in place of these.
+func (r *Run) Merged(segments []format.Segment) error {
+	c := format.Commit{Segments: segments}
+	return r.record(c.Append([]byte{recordMerged}))
 }
 
 // Spool creates the run's spool of entries.
@@ -189,9 +196,9 @@ func (f *Folder) adopt(dir, lineage string) *Run {
 
 var errStop = errors.New("stop")
 
-// Replay calls pack and segment with what the run recorded, in order. It ends without error where the
+// Replay calls pack, segment and merged with what the run recorded, in order. It ends without error where the
 // journal was cut off.
-func (r *Run) Replay(pack func(format.PackRef, []format.Frame) error, segment func(format.Segment) error) error {
+func (r *Run) Replay(pack func(format.PackRef, []format.Frame) error, segment func(format.Segment) error, merged func([]format.Segment) error) error {
 	return r.replay(func(kind byte, b []byte) error {
 		switch kind {
 		case recordPack:
@@ -214,6 +221,12 @@ func (r *Run) Replay(pack func(format.PackRef, []format.Frame) error, segment fu
 				return err
 			}
 			return segment(c.Segments[0])
+		case recordMerged:
+			c, err := format.DecodeCommit(b)
+			if err != nil {
+				return err
+			}
+			return merged(c.Segments)
 		}
 		return nil
 	})

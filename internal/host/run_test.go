@@ -24,9 +24,10 @@ func packRef(n byte) (format.PackRef, []format.Frame) {
 	return ref, frames
 }
 
-// requireReplay requires the run to have recorded packs 1 to n and, after the second, a segment.
+// requireReplay requires the run to have recorded packs 1 to n and, after the second, a segment, and before the third that
+// segments were merged.
 func requireReplay(t *testing.T, r *host.Run, n byte) {
-	got, segments := byte(0), 0
+	got, segments, merged := byte(0), 0, 0
 	require.NoError(t, r.Replay(func(ref format.PackRef, frames []format.Frame) error {
 		got++
 		wantRef, wantFrames := packRef(got)
@@ -38,8 +39,14 @@ func requireReplay(t *testing.T, r *host.Run, n byte) {
 		require.Equal(t, byte(2), got)
 		require.Equal(t, format.Segment{Hash: format.Hash{9}, Size: 5, Entries: 6, Writer: format.WriterID{7}}, s)
 		return nil
+	}, func(s []format.Segment) error {
+		merged++
+		require.Equal(t, byte(2), got)
+		require.Equal(t, []format.Segment{{Hash: format.Hash{9}}, {Hash: format.Hash{8}}}, s)
+		return nil
 	}))
 	require.Equal(t, n, got)
+	require.Equal(t, n >= 3, merged == 1)
 	require.Equal(t, n >= 2, segments == 1)
 }
 
@@ -47,6 +54,9 @@ func journalled(t *testing.T, f *host.Folder, lineage string, n byte) *host.Run 
 	r, err := f.NewRun(lineage, 7)
 	require.NoError(t, err)
 	for i := byte(1); i <= n; i++ {
+		if i == 3 {
+			require.NoError(t, r.Merged([]format.Segment{{Hash: format.Hash{9}}, {Hash: format.Hash{8}}}))
+		}
 		require.NoError(t, r.Stored(packRef(i)))
 		if i == 2 {
 			require.NoError(t, r.Indexed(format.Segment{Hash: format.Hash{9}, Size: 5, Entries: 6, Writer: format.WriterID{7}}))
@@ -60,7 +70,7 @@ func TestJournal(t *testing.T) {
 	r := journalled(t, f, "lineage", 4)
 	requireReplay(t, r, 4) // each record is on its way to the disk at once
 	stop := errors.New("stop")
-	require.ErrorIs(t, r.Replay(func(format.PackRef, []format.Frame) error { return stop }, nil), stop)
+	require.ErrorIs(t, r.Replay(func(format.PackRef, []format.Frame) error { return stop }, nil, nil), stop)
 
 	require.NoError(t, r.End(false))
 	runs, err := f.Unfinished("lineage")
@@ -104,7 +114,7 @@ func TestCutOffJournal(t *testing.T) {
 			require.Equal(t, wantRef, ref)
 			require.Equal(t, wantFrames, frames)
 			return nil
-		}, func(format.Segment) error { return nil }))
+		}, func(format.Segment) error { return nil }, func([]format.Segment) error { return nil }))
 		require.Less(t, got, 3)
 		require.NoError(t, runs[0].End(false))
 	}
