@@ -153,7 +153,8 @@ func TestFullStore(t *testing.T) {
 				}
 				writes++
 				c.add(sc.name)
-				if err == nil && sc.name != "create" && sc.name != "checkpoint" {
+				optional := sc.name == "checkpoint" || sc.name == "merges" // the last writes, after the commit
+				if err == nil && sc.name != "create" && !optional {
 					c.lost("%s, write %d: success on a full store", sc.name, n)
 				}
 				if err != nil && errors.Is(code, syscall.ENOSPC) && !errors.Is(err, store.ErrSpace) {
