@@ -89,7 +89,9 @@ func TestMergesAreTakenOver(t *testing.T) {
 		})
 		_, err := p.repo.Backup(t.Context(), source.FromFS(f), BackupOptions{Host: "h", Sources: []string{"s"}, Workers: 1})
 		require.Error(t, err)
-		require.NotZero(t, n, cut)
+		if cut < 2 { // or all has arrived, and the nodes are what is missing
+			require.NotZero(t, n, cut)
+		}
 	}
 	p.s.SetHook(nil)
 	packs := len(p.under("p/"))
