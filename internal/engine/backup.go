@@ -134,11 +134,11 @@ func (r *Repo) backup(ctx context.Context, op *observe.Operation, src source.Sou
 	}
 	r.remember()
 	// The snapshot is committed: a checkpoint that fails is tried again by the next run.
-	if merge := b.sink.mergedSome && r.ledger.CheckpointAllowed(); merge || r.ledger.CheckpointDue() {
-		due := r.ledger.CheckpointDue
-		if merge {
-			due = r.ledger.CheckpointAllowed // a run that merged has left to its end what takes more memory
-		}
+	due := r.ledger.CheckpointDue
+	if b.sink.mergedSome {
+		due = r.ledger.CheckpointAllowed // it has left to its end what takes more memory
+	}
+	if due() {
 		if _, err := r.mergeAndCheckpoint(ctx, 0, due); err == nil {
 			_ = r.index.Prune()
 		}
@@ -474,7 +474,14 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 		known[o] = struct{}{}
 	}
 	used, whole := false, true // whole: nothing recorded since the last segment was condemned
-	kept := len(s.built)       // what no segment locates of runs before, and of segments before that are not whole
+	kept := len(s.built)       // chunks that no segment will locate: of runs before, or before a segment that is not whole
+	keep := func() error {
+		if kept = len(s.built); kept < s.r.limits.FlushEntries {
+			return nil
+		}
+		kept = 0
+		return s.flushIndex(ctx, false) // or what many runs have left would not fit one segment
+	}
 	err := run.Replay(func(ref format.PackRef, frames []format.Frame) error {
 		if s.dead.has(object(ref)) || s.dead.has(format.Object{Type: format.TypeSession, Session: ref.Session}) {
 			whole = false
@@ -492,23 +499,17 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 		// It locates also what that run had taken over from others.
 		var packs []format.Object
 		elsewhere := s.merged[seg.Hash] // the log has all that it locates in other segments
-		if elsewhere || whole && !s.dead.has(format.Object{Type: format.TypeIndex, Hash: seg.Hash}) {
+		if whole = elsewhere || whole && !s.dead.has(format.Object{Type: format.TypeIndex, Hash: seg.Hash}); whole {
+			var sound bool
 			var err error
-			if packs, whole, err = s.packsOf(ctx, seg); err != nil {
+			if packs, sound, err = s.packsOf(ctx, seg); err != nil {
 				return err
 			}
-			whole = whole || elsewhere
-		} else {
-			whole = false
+			whole = elsewhere || sound
 		}
 		if !whole {
-			// What it locates and is still there goes to a segment of this run.
-			whole, kept = true, len(s.built)
-			if len(s.built) >= s.r.limits.FlushEntries {
-				kept = 0
-				return s.flushIndex(ctx, false)
-			}
-			return nil
+			whole = true
+			return keep() // what it locates and is still there, for a segment of this run
 		}
 		// The segment locates every pack since the one before it.
 		if kept == 0 {
@@ -530,11 +531,7 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 				s.segments = append(s.segments, seg)
 			}
 		}
-		if kept = len(s.built); kept >= s.r.limits.FlushEntries {
-			kept = 0
-			return s.flushIndex(ctx, false)
-		}
-		return nil
+		return keep()
 	}, func(segments []format.Segment) error {
 		for _, seg := range segments {
 			s.merged[seg.Hash] = true
@@ -545,10 +542,10 @@ func (s *sink) takeOver(ctx context.Context, run *host.Run) error {
 	if used {
 		s.sessions = append(s.sessions, run.Session)
 	}
-	if err == nil && len(s.built) >= s.r.limits.FlushEntries {
-		err = s.flushIndex(ctx, false) // or what many runs have left would not fit one segment
+	if err != nil {
+		return err
 	}
-	return err
+	return keep()
 }
 
 // packsOf returns the packs that a segment of a run that was cut off names. It reports false if one of them was

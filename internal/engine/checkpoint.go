@@ -43,21 +43,18 @@ func (r *Repo) mergeAndCheckpoint(ctx context.Context, limit uint64, due func() 
 		}
 		outputs = append(outputs, out)
 	}
-	var segments []format.Segment // of the state written down
 	build := func(st *format.State) ([]byte, []byte, error) {
 		s := *st
+		replaced = nil
 		if dead.current(st) {
-			s.Segments = replaceGroups(st.Segments, merged, outputs)
+			s.Segments, replaced = replaceGroups(st.Segments, merged, outputs)
 		} // else a collector may have taken an output for left over
-		segments = s.Segments
 		return s.Append(nil), nil, nil
 	}
 	// Whether a checkpoint is due is asked again after every lost race: what won it may be in doubt.
-	written := false
 	for at := r.ledger.Head(); due(); at = r.ledger.Head() {
 		_, err = r.ledger.Append(ctx, ledger.Proposal{Kind: format.KindCheckpoint, Signer: signer, Build: build, After: &at})
 		if !errors.Is(err, ledger.ErrMoved) {
-			written = err == nil
 			break
 		}
 	}
@@ -65,16 +62,6 @@ func (r *Repo) mergeAndCheckpoint(ctx context.Context, limit uint64, due func() 
 		return nil, err
 	}
 	r.follow()
-	if !written {
-		return nil, nil
-	}
-	replaced = map[format.Hash]bool{}
-	for hash, g := range merged {
-		gone := !slices.ContainsFunc(segments, func(s format.Segment) bool { return s.Hash == hash })
-		if gone && !slices.ContainsFunc(outputs[g], func(s format.Segment) bool { return !slices.Contains(segments, s) }) {
-			replaced[hash] = true
-		}
-	}
 	return replaced, nil
 }
 
@@ -87,9 +74,9 @@ func (r *Repo) mergeable(writer format.WriterID, limit uint64) [][]format.Segmen
 	})
 }
 
-// replaceGroups puts the outputs of each merge where the first of its inputs stood. A group of which a
-// concurrent checkpoint has taken an input is left as it is.
-func replaceGroups(segments []format.Segment, merged map[format.Hash]int, outputs [][]format.Segment) []format.Segment {
+// replaceGroups puts the outputs of each merge where the first of its inputs stood, and returns which were replaced. A group
+// of which a concurrent checkpoint has taken an input is left as it is.
+func replaceGroups(segments []format.Segment, merged map[format.Hash]int, outputs [][]format.Segment) (out []format.Segment, replaced map[format.Hash]bool) {
 	present := make([]int, len(outputs))
 	wanted := make([]int, len(outputs))
 	for _, g := range merged {
@@ -100,7 +87,7 @@ func replaceGroups(segments []format.Segment, merged map[format.Hash]int, output
 			present[g]++
 		}
 	}
-	var out []format.Segment
+	replaced = map[format.Hash]bool{}
 	placed := make([]bool, len(outputs))
 	for _, s := range segments {
 		g, ok := merged[s.Hash]
@@ -108,6 +95,7 @@ func replaceGroups(segments []format.Segment, merged map[format.Hash]int, output
 			out = append(out, s)
 			continue
 		}
+		replaced[s.Hash] = true
 		if !placed[g] {
 			placed[g] = true
 			for _, o := range outputs[g] {
@@ -117,5 +105,5 @@ func replaceGroups(segments []format.Segment, merged map[format.Hash]int, output
 			}
 		}
 	}
-	return out
+	return out, replaced
 }

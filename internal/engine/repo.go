@@ -428,8 +428,8 @@ func checkKeyset(ks *format.Keyset, f *format.Format, object []byte) error {
 // build makes a Repo of its parts and leaves this host the writer's credential.
 func build(s *store.Store, f *format.Format, object []byte, ks *format.Keyset, l *ledger.Ledger, c Config) (*Repo, error) {
 	r := &Repo{
-		store: s, format: f, formatObject: object, suite: seal.Suite(f.Suite), keys: ks, ledger: l, now: c.clock(), obs: c.Observer, limits: c.Limits.orDefaults(),
-		pending: &pendingSegments{},
+		store: s, format: f, formatObject: object, suite: seal.Suite(f.Suite), keys: ks, ledger: l, now: c.clock(), obs: c.Observer,
+		limits: c.Limits.orDefaults(), pending: &pendingSegments{},
 	}
 	if r.obs == nil {
 		r.obs = observe.New(observe.Options{})

@@ -185,73 +185,59 @@ func blind(_ string, o faultstore.Op) faultstore.Fault {
 	return faultstore.Fault{}
 }
 
+// withinDeletion does something within every request of a deletion, in a process that is killed at each of its own where it
+// dies. With hidden, nobody who opens sees what was left unfinished. It returns how often both ended well.
+func withinDeletion(t *testing.T, build func(*testing.T) *world, hidden, dies bool, do func(*router.Router) error, doing string) (told int) {
+	every(func(n int) (more bool) {
+		killed := true
+		for k := 0; k == 0 || dies && more && killed; k = after(k, n) {
+			synctest.Test(t, func(t *testing.T) {
+				w := build(t)
+				p, q := w.process(), w.process()
+				if hidden {
+					p.setFault(blind)
+					q.setFault(blind)
+				}
+				deleter, r := p.mustOpen(), q.mustOpen()
+				q.setFault(nil)
+				more = false
+				p.at(n, 0, func() {
+					more = true
+					q.kill(k, false)
+					_ = do(r)
+				})
+				reported := deleter.Bucket().Delete(context.Background(), "k") == nil
+				killed = k == 0 || q.dead
+				if reported && !q.dead {
+					told++
+					nowhere(t, w, doing+" within request %d", n)
+				}
+				require.NoError(t, gone(w, reported), "%s within request %d, killed at %d", doing, n, k)
+			})
+		}
+		return more
+	})
+	return told
+}
+
 // TestCopiedWhileItIsDeleted copies an object within every request of its deletion, which looks like that of a process that was
 // killed; and lets the copying process die.
 func TestCopiedWhileItIsDeleted(t *testing.T) {
 	for _, c := range copyists {
 		t.Run(c.name, func(t *testing.T) {
-			told := 0
-			every(func(n int) (more bool) {
-				killed := true
-				for k := 0; k == 0 || c.dies && more && killed; k = after(k, n) {
-					synctest.Test(t, func(t *testing.T) {
-						w := c.world(t)
-						p, q := w.process(), w.process()
-						p.setFault(blind)
-						q.setFault(blind)
-						deleter, r := p.mustOpen(), q.mustOpen()
-						q.setFault(nil)
-						more = false
-						p.at(n, 0, func() {
-							more = true
-							q.kill(k, false)
-							_ = c.do(r)
-						})
-						reported := deleter.Bucket().Delete(context.Background(), "k") == nil
-						killed = k == 0 || q.dead
-						if reported && !q.dead {
-							told++
-							nowhere(t, w, "copied within request %d", n)
-						}
-						require.NoError(t, gone(w, reported), "copied within request %d, killed at %d", n, k)
-					})
-				}
-				return more
-			})
-			require.Greater(t, told, 5)
+			require.Greater(t, withinDeletion(t, c.world, true, c.dies, c.do, "copied"), 5)
 		})
 	}
 }
 
 // TestDeletionIsTakenBack reconciles within every request of a deletion of an object that is where it has to be, and is killed.
 func TestDeletionIsTakenBack(t *testing.T) {
-	told := 0
-	every(func(n int) (more bool) {
-		killed := true
-		for k := 0; k == 0 || more && killed; k = after(k, n) {
-			synctest.Test(t, func(t *testing.T) {
-				w := lacking(t)
-				w.stores["c"].Set("k", []byte("x"))
-				p, q := w.process(), w.process()
-				deleter, r := p.mustOpen(), q.mustOpen()
-				more = false
-				p.at(n, 0, func() {
-					more = true
-					q.kill(k, false)
-					_ = reconciled(r)
-				})
-				reported := deleter.Bucket().Delete(context.Background(), "k") == nil
-				killed = k == 0 || q.dead
-				if reported && !q.dead {
-					told++
-					nowhere(t, w, "reconciled within request %d", n)
-				}
-				require.NoError(t, gone(w, reported), "reconciled within request %d, killed at %d", n, k)
-			})
-		}
-		return more
-	})
-	require.Greater(t, told, 5)
+	build := func(t *testing.T) *world {
+		w := lacking(t)
+		w.stores["c"].Set("k", []byte("x"))
+		return w
+	}
+	require.Greater(t, withinDeletion(t, build, false, true, reconciled, "reconciled"), 5)
 }
 
 // TestACopyThatComesLate is that of a process which was held up until the deletion was over, and then killed: it is found,
